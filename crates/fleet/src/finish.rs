@@ -1,0 +1,143 @@
+//! What does the end of an attempt teach?
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use kv_index::BLOCK_BYTES;
+
+use crate::learn::observe_prefill;
+use crate::{End, Failure, Fleet, Outcome, Reservation, SlotState};
+
+/// Index writes worked off by each finished request, so that the writer keeps pace without a thread of its own.
+const WRITES_PER_FINISH: usize = 4;
+
+impl Fleet {
+    /// The first byte of a successful (2xx) response body is about to be passed on: prefill is over, what the
+    /// prompt left in the engine's cache is there.
+    pub fn first_byte(&self, reservation: &mut Reservation, now: Duration) {
+        if reservation.first_byte_at.is_some() {
+            return;
+        }
+        reservation.first_byte_at = Some(now);
+        if reservation.stream {
+            SlotState::give_back(
+                &reservation.state.queued_tokens,
+                u64::from(reservation.uncached_tokens),
+            );
+            let ttft = now.saturating_sub(reservation.picked_at);
+            observe_prefill(
+                &reservation.state,
+                ttft,
+                reservation.uncached_tokens,
+                reservation.queued_tokens_before,
+            );
+        }
+        for placement in &reservation.placements {
+            self.index.confirm(placement.clone());
+        }
+    }
+
+    /// The attempt is over: load is given back, health, rates and index learn from it.
+    pub fn finish(&self, reservation: Reservation, outcome: Outcome, now: Duration) {
+        let state = &reservation.state;
+        let confirmed = reservation.first_byte_at.is_some();
+        if reservation.stream && !confirmed {
+            SlotState::give_back(&state.queued_tokens, u64::from(reservation.uncached_tokens));
+        }
+        SlotState::give_back(&state.active_tokens, u64::from(reservation.uncached_tokens));
+        SlotState::give_back(&state.active_requests, 1);
+        state
+            .tokens_ended
+            .fetch_add(u64::from(reservation.context_tokens), Relaxed);
+        state.ends.fetch_add(1, Relaxed);
+        if confirmed {
+            self.learn(&reservation, outcome);
+        } else {
+            for placement in &reservation.placements {
+                self.index.forget(placement.clone());
+            }
+        }
+        self.judge(&reservation, outcome.end, now);
+        self.index.apply_pending(WRITES_PER_FINISH);
+    }
+
+    /// Health: only the engine's own failures count, never a client's.
+    fn judge(&self, reservation: &Reservation, end: End, now: Duration) {
+        let state = &reservation.state;
+        match end {
+            End::ClientGone => {}
+            End::Complete { .. } => {
+                if state.consecutive_failures.load(Relaxed) != 0 {
+                    self.recovered(reservation.slot, now);
+                }
+            }
+            End::FailedBeforeFirstByte(failure) | End::FailedAfterFirstByte(failure) => {
+                state.failures.fetch_add(1, Relaxed);
+                match failure {
+                    Failure::ConnectRefused => {
+                        self.take_out(reservation.slot, "connection refused", true, now)
+                    }
+                    Failure::ConnectTimeout => {
+                        self.take_out(reservation.slot, "connect timed out", false, now)
+                    }
+                    _ => self.count_failure(reservation.slot, failure, now),
+                }
+            }
+        }
+    }
+
+    /// Sets prediction against what the engine reported, and mends the index where the engine had less.
+    fn learn(&self, reservation: &Reservation, outcome: Outcome) {
+        let counters = &reservation.state.prediction;
+        let predicted = u64::from(reservation.predicted_cached_tokens);
+        if let Some(usage) = outcome.usage
+            && !reservation.token_ids
+        {
+            self.ratios.observe(
+                &reservation.model,
+                reservation.stream_bytes,
+                usage.prompt_tokens,
+            );
+        }
+        let Some(cached) = outcome.usage.and_then(|usage| usage.cached_tokens) else {
+            counters.unreported_requests.fetch_add(1, Relaxed);
+            counters
+                .unreported_predicted_tokens
+                .fetch_add(predicted, Relaxed);
+            return;
+        };
+        counters.reported_requests.fetch_add(1, Relaxed);
+        counters.predicted_tokens.fetch_add(predicted, Relaxed);
+        counters.actual_tokens.fetch_add(cached, Relaxed);
+        counters
+            .absolute_error_tokens
+            .fetch_add(predicted.abs_diff(cached), Relaxed);
+        self.cut_back(reservation, cached);
+    }
+
+    /// The engine had dropped part of what we believed it held. It evicts tails first, so everything below the
+    /// cut is gone with it, in this conversation and in its siblings; this request then stored its own prompt anew.
+    fn cut_back(&self, reservation: &Reservation, cached_tokens: u64) {
+        let block_tokens = u64::from(reservation.state.block_size_tokens());
+        let predicted = u64::from(reservation.predicted_cached_tokens);
+        let [placement] = reservation.placements.as_slice() else {
+            return;
+        };
+        if cached_tokens + block_tokens >= predicted {
+            return;
+        }
+        let bytes_per_token = if reservation.token_ids {
+            4.0
+        } else {
+            self.ratios.bytes_per_token(&reservation.model)
+        };
+        let keep_bytes = (cached_tokens + block_tokens) as f64 * bytes_per_token;
+        let keep_blocks = (keep_bytes / BLOCK_BYTES as f64) as u32;
+        if keep_blocks < reservation.matched_blocks {
+            self.index
+                .cut(reservation.slot, &placement.chain, keep_blocks);
+            let again = self.index.place(reservation.slot, &placement.chain);
+            self.index.confirm(again);
+        }
+    }
+}

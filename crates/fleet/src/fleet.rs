@@ -1,0 +1,107 @@
+//! Where does the state live?
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use kv_index::{ApproximateIndex, HashSeed, IndexConfig, Slot};
+use parking_lot::Mutex;
+use scheduler::Profile;
+
+use crate::learn::Ratios;
+use crate::member::Members;
+use crate::{FleetConfig, ScrapeMark, View};
+
+/// Index writes that may wait; beyond it they are dropped and counted, never waited for.
+const INDEX_QUEUE_OPS: usize = 16_384;
+
+/// Canonical blocks an endpoint is believed to hold before its real cache size is known: 64k tokens.
+const DEFAULT_CAPACITY_BLOCKS: u32 = 4_096;
+
+/// Index writes worked off by one tick.
+const WRITES_PER_TICK: usize = 65_536;
+
+/// One pool's state machine; shared by all threads.
+///
+/// Readers (picks) take the published view and the live counters; one lock guards what only observations write.
+pub struct Fleet {
+    pub(crate) config: FleetConfig,
+    pub(crate) profile: ArcSwap<Profile>,
+    pub(crate) view: ArcSwap<View>,
+    pub(crate) members: Mutex<Members>,
+    pub(crate) index: ApproximateIndex,
+    pub(crate) ratios: Ratios,
+    /// Picks ever, over all endpoints.
+    pub(crate) sequence: AtomicU64,
+}
+
+impl Fleet {
+    pub fn new(config: FleetConfig, profile: Profile) -> Self {
+        let index = ApproximateIndex::new(IndexConfig {
+            max_bytes: config.index_max_bytes,
+            default_capacity_blocks: DEFAULT_CAPACITY_BLOCKS,
+            queue_ops: INDEX_QUEUE_OPS,
+        });
+        Self {
+            config,
+            profile: ArcSwap::from_pointee(profile),
+            view: ArcSwap::from_pointee(View::default()),
+            members: Mutex::default(),
+            index,
+            ratios: Ratios::default(),
+            sequence: AtomicU64::new(0),
+        }
+    }
+
+    /// Pool name.
+    pub fn pool(&self) -> &str {
+        &self.config.pool
+    }
+
+    /// Key for [`kv_index::ChainHasher`].
+    pub fn hash_seed(&self) -> HashSeed {
+        self.config.seed
+    }
+
+    /// Replaces the scheduling profile (configuration reload).
+    pub fn set_profile(&self, profile: Profile) {
+        self.profile.store(Arc::new(profile));
+    }
+
+    /// The profile in force.
+    pub fn profile(&self) -> Arc<Profile> {
+        self.profile.load_full()
+    }
+
+    /// Lower-case request headers that the profile's plugins read.
+    pub fn headers(&self) -> Vec<String> {
+        self.profile.load().headers().to_vec()
+    }
+
+    /// The published membership and health.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Call before a scrape is sent; give the mark back with its [`crate::Event::Scrape`].
+    pub fn scrape_begin(&self, slot: Slot) -> ScrapeMark {
+        self.view
+            .load()
+            .get(slot)
+            .map_or_else(ScrapeMark::default, |endpoint| endpoint.state.mark())
+    }
+
+    /// Lets ejected endpoints whose time is up be picked again, applies pending index writes; call every
+    /// 100 ms or so, and after bursts.
+    pub fn tick(&self, now: Duration) {
+        let due = {
+            let mut members = self.members.lock();
+            members.end_ejections(now)
+        };
+        if due {
+            self.publish(now);
+        }
+        self.index.apply_pending(WRITES_PER_TICK);
+    }
+}

@@ -1,0 +1,380 @@
+//! Which endpoint takes this request, and what is reserved for it?
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use kv_index::{BLOCK_BYTES, Chain, Matches, Placement, Slot};
+use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng};
+
+use crate::{EndpointView, Fleet, SlotState, View};
+
+/// How often a pick is decided anew because load moved at its winner meanwhile. Each time means that another
+/// pick or end went through, so the bound is met only by as many threads at once.
+const RESCORES: usize = 64;
+
+/// A request, as the fleet sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Request<'a> {
+    /// Model name as the endpoints list it; empty for "any".
+    pub model: &'a str,
+    /// One chain per prompt; empty when nothing of it can be cached.
+    pub chains: &'a [Chain],
+    /// Exact prompt length where the body held token ids.
+    pub prompt_tokens: Option<u32>,
+    /// Expected output, from the body's limit.
+    pub max_tokens: Option<u32>,
+    /// The response is streamed, so that its first byte tells when prefill ended.
+    pub stream: bool,
+    /// Headers that plugins asked for ([`Fleet::headers`]), lower case.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Endpoints already tried.
+    pub exclude: &'a [Slot],
+    pub explain: bool,
+}
+
+/// Load held at one endpoint for one attempt. Must be given back through [`Fleet::finish`] exactly once.
+#[derive(Debug)]
+#[must_use = "give it back through Fleet::finish"]
+pub struct Reservation {
+    pub slot: Slot,
+    pub state: Arc<SlotState>,
+    pub model: Arc<str>,
+    pub stream: bool,
+    /// The prompt came as token ids: its stream is four bytes a token whatever the text would be.
+    pub token_ids: bool,
+    pub picked_at: Duration,
+    pub first_byte_at: Option<Duration>,
+    /// Estimated, or exact for token ids.
+    pub prompt_tokens: u32,
+    pub predicted_cached_tokens: u32,
+    pub uncached_tokens: u32,
+    /// Prompt plus expected output.
+    pub context_tokens: u32,
+    /// Queued tokens at the endpoint when this was picked, our own not counted.
+    pub queued_tokens_before: u64,
+    pub placements: Vec<Placement>,
+    pub stream_bytes: u64,
+    pub matched_blocks: u32,
+}
+
+/// A decision whose first preference is reserved.
+#[derive(Debug)]
+pub struct Pick {
+    pub decision: Decision,
+    pub reservation: Reservation,
+}
+
+/// A decision that reserved nothing.
+#[derive(Debug)]
+pub struct Explanation {
+    pub decision: Decision,
+    pub prompt_tokens: u32,
+    /// Of the first preference.
+    pub predicted_cached_tokens: u32,
+}
+
+/// What the request weighs, before any endpoint is looked at.
+#[derive(Clone, Copy)]
+struct Size {
+    stream_bytes: u64,
+    prompt_tokens: f64,
+    bytes_per_token: f64,
+    total_blocks: f64,
+}
+
+/// Buffers that live as long as their thread, so that a pick allocates nothing per endpoint.
+#[derive(Default)]
+struct Scratch {
+    candidates: Candidates,
+    matches: Matches,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl Fleet {
+    /// Decides and reserves in one step.
+    ///
+    /// # Errors
+    /// [`NoEndpoint`] when no ready, untried endpoint qualifies.
+    pub fn pick(
+        &self,
+        request: &Request<'_>,
+        now: Duration,
+        rng: &mut Rng,
+    ) -> Result<Pick, NoEndpoint> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let view = self.view.load();
+            let profile = self.profile.load();
+            let size = self.size(request);
+            for attempt in 0..=RESCORES {
+                self.gather(&view, request, size, now, scratch)?;
+                let ask = ask(request, size, now);
+                let decision = profile.run(&ask, &scratch.candidates, rng)?;
+                let row = row_of(&scratch.candidates, decision.preferences[0]);
+                let endpoint = &view.endpoints[scratch.candidates.rows[row] as usize];
+                let expected = scratch.candidates.active_requests[row] as u64;
+                if !claim(&endpoint.state, expected, attempt == RESCORES) {
+                    continue;
+                }
+                let reservation = self.reserved(endpoint, request, size, &scratch.matches, now);
+                profile.picked(&ask, &scratch.candidates, row);
+                return Ok(Pick {
+                    decision,
+                    reservation,
+                });
+            }
+            Err(NoEndpoint::Exhausted)
+        })
+    }
+
+    /// Reserves `slot` (a later preference, or a sticky endpoint) without deciding; `None` when it is not
+    /// ready or gone.
+    pub fn reserve(&self, request: &Request<'_>, slot: Slot, now: Duration) -> Option<Reservation> {
+        let view = self.view.load();
+        let endpoint = view
+            .get(slot)
+            .filter(|endpoint| endpoint.health.is_ready())?;
+        SCRATCH.with_borrow_mut(|scratch| {
+            let size = self.size(request);
+            self.look_up(&view, request, &mut scratch.matches);
+            claim(&endpoint.state, 0, true);
+            Some(self.reserved(endpoint, request, size, &scratch.matches, now))
+        })
+    }
+
+    /// Decides without reserving, recording or sending anything; all candidates' reasons are kept.
+    ///
+    /// # Errors
+    /// As [`Fleet::pick`].
+    pub fn explain(
+        &self,
+        request: &Request<'_>,
+        now: Duration,
+        rng: &mut Rng,
+    ) -> Result<Explanation, NoEndpoint> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let view = self.view.load();
+            let size = self.size(request);
+            self.gather(&view, request, size, now, scratch)?;
+            let ask = Ask {
+                explain: true,
+                ..ask(request, size, now)
+            };
+            let decision = self.profile.load().run(&ask, &scratch.candidates, rng)?;
+            let row = row_of(&scratch.candidates, decision.preferences[0]);
+            Ok(Explanation {
+                prompt_tokens: size.prompt_tokens as u32,
+                predicted_cached_tokens: scratch.candidates.matched_tokens[row] as u32,
+                decision,
+            })
+        })
+    }
+
+    fn size(&self, request: &Request<'_>) -> Size {
+        let stream_bytes: u64 = request.chains.iter().map(|chain| chain.stream_bytes).sum();
+        let bytes_per_token = match request.prompt_tokens {
+            // Token ids enter the stream as four bytes each.
+            Some(_) => 4.0,
+            None => self.ratios.bytes_per_token(request.model),
+        };
+        Size {
+            stream_bytes,
+            prompt_tokens: request
+                .prompt_tokens
+                .map_or(stream_bytes as f64 / bytes_per_token, f64::from),
+            bytes_per_token,
+            total_blocks: request
+                .chains
+                .iter()
+                .map(|chain| chain.stream_bytes.div_ceil(BLOCK_BYTES as u64))
+                .sum::<u64>() as f64,
+        }
+    }
+
+    fn look_up(&self, view: &View, request: &Request<'_>, matches: &mut Matches) {
+        matches.reset(view.row_of.len());
+        for chain in request.chains {
+            self.index.lookup(chain, matches);
+        }
+    }
+
+    /// Fills the candidate columns with every ready, untried endpoint that serves the model.
+    fn gather(
+        &self,
+        view: &Arc<View>,
+        request: &Request<'_>,
+        size: Size,
+        now: Duration,
+        scratch: &mut Scratch,
+    ) -> Result<(), NoEndpoint> {
+        self.look_up(view, request, &mut scratch.matches);
+        let columns = &mut scratch.candidates;
+        columns.clear();
+        columns.infos = Arc::clone(&view.infos);
+        let rows = view.rows_for(request.model);
+        for &row in rows {
+            let endpoint = &view.endpoints[row as usize];
+            if !request.exclude.contains(&endpoint.slot) {
+                push_row(columns, row, endpoint, size, &scratch.matches, now);
+            }
+        }
+        if !columns.is_empty() {
+            return Ok(());
+        }
+        Err(if !rows.is_empty() {
+            NoEndpoint::Exhausted
+        } else if view.has_ready() {
+            NoEndpoint::NoneServesModel {
+                pool: self.config.pool.clone(),
+                model: request.model.to_owned(),
+            }
+        } else {
+            NoEndpoint::NoneReady {
+                pool: self.config.pool.clone(),
+            }
+        })
+    }
+
+    /// Books everything but `active_requests`, which [`claim`] has booked already.
+    fn reserved(
+        &self,
+        endpoint: &EndpointView,
+        request: &Request<'_>,
+        size: Size,
+        matches: &Matches,
+        now: Duration,
+    ) -> Reservation {
+        let state = &endpoint.state;
+        let (matched_blocks, cached) = matched(endpoint, size, matches);
+        let prompt_tokens = size.prompt_tokens as u32;
+        let cached_tokens = (cached as u32).min(prompt_tokens);
+        let uncached_tokens = prompt_tokens - cached_tokens;
+        let context_tokens = prompt_tokens.saturating_add(
+            request
+                .max_tokens
+                .unwrap_or(0)
+                .min(MAX_EXPECTED_OUTPUT_TOKENS),
+        );
+        let queued_tokens_before = state.queued_tokens(now) as u64;
+        state
+            .last_pick
+            .store(self.sequence.fetch_add(1, Relaxed) + 1, Relaxed);
+        state.picks.fetch_add(1, Relaxed);
+        state
+            .tokens_picked
+            .fetch_add(u64::from(context_tokens), Relaxed);
+        state
+            .active_tokens
+            .fetch_add(u64::from(uncached_tokens), Relaxed);
+        if request.stream {
+            state
+                .queued_tokens
+                .fetch_add(u64::from(uncached_tokens), Relaxed);
+        } else {
+            state.add_unseen_prefill(uncached_tokens, now);
+        }
+        Reservation {
+            slot: endpoint.slot,
+            state: Arc::clone(state),
+            model: Arc::from(request.model),
+            stream: request.stream,
+            token_ids: request.prompt_tokens.is_some(),
+            picked_at: now,
+            first_byte_at: None,
+            prompt_tokens,
+            predicted_cached_tokens: cached_tokens,
+            uncached_tokens,
+            context_tokens,
+            queued_tokens_before,
+            placements: request
+                .chains
+                .iter()
+                .map(|chain| self.index.place(endpoint.slot, chain))
+                .collect(),
+            stream_bytes: size.stream_bytes,
+            matched_blocks: matched_blocks as u32,
+        }
+    }
+}
+
+/// Output expected at most when KV use is corrected between scrapes; few requests use a larger limit up.
+const MAX_EXPECTED_OUTPUT_TOKENS: u32 = 1024;
+
+/// Adds one request to the endpoint if it still has `expected`, or in any case when `force`.
+fn claim(state: &SlotState, expected: u64, force: bool) -> bool {
+    if force {
+        state.active_requests.fetch_add(1, Relaxed);
+        return true;
+    }
+    state
+        .active_requests
+        .compare_exchange(expected, expected + 1, Relaxed, Relaxed)
+        .is_ok()
+}
+
+fn ask<'a>(request: &Request<'a>, size: Size, now: Duration) -> Ask<'a> {
+    Ask {
+        model: request.model,
+        prompt_tokens: size.prompt_tokens as f32,
+        total_blocks: size.total_blocks as f32,
+        headers: request.headers,
+        now,
+        explain: request.explain,
+    }
+}
+
+fn row_of(candidates: &Candidates, slot: Slot) -> usize {
+    let found = (0..candidates.len()).find(|&row| candidates.info(row).slot == slot);
+    // A profile orders the rows it was given; a slot from elsewhere is a broken invariant of the scheduler.
+    found.unwrap_or_else(|| unreachable!("the profile preferred a slot that was no candidate"))
+}
+
+/// Canonical blocks and tokens of the prompt that the endpoint is believed to reuse.
+///
+/// An engine reuses whole blocks of its own size and always computes at least one token:
+/// `floor(min(held, prompt - 1) / block) * block` (vLLM's rule).
+fn matched(endpoint: &EndpointView, size: Size, matches: &Matches) -> (f64, f64) {
+    let blocks = f64::from(matches.blocks(endpoint.slot));
+    if blocks == 0.0 || endpoint.state.scrape.prefix_cache_off.load(Relaxed) == 1 {
+        return (0.0, 0.0);
+    }
+    let held_tokens = blocks * BLOCK_BYTES as f64 / size.bytes_per_token;
+    let block_tokens = f64::from(endpoint.state.block_size_tokens());
+    let usable = held_tokens.min(size.prompt_tokens - 1.0).max(0.0);
+    (blocks, (usable / block_tokens).floor() * block_tokens)
+}
+
+fn push_row(
+    columns: &mut Candidates,
+    row: u32,
+    endpoint: &EndpointView,
+    size: Size,
+    matches: &Matches,
+    now: Duration,
+) {
+    let state = &endpoint.state;
+    let (blocks, tokens) = matched(endpoint, size, matches);
+    columns.rows.push(row);
+    columns.queue_requests.push(state.queue_requests() as f32);
+    columns
+        .running_requests
+        .push(state.scrape.running.load(Relaxed) as f32);
+    columns.kv_usage.push(state.kv_usage() as f32);
+    columns
+        .active_requests
+        .push(state.active_requests.load(Relaxed) as f32);
+    columns
+        .active_tokens
+        .push(state.active_tokens.load(Relaxed) as f32);
+    columns.queued_tokens.push(state.queued_tokens(now) as f32);
+    columns.matched_blocks.push(blocks as f32);
+    columns.matched_tokens.push(tokens as f32);
+    columns
+        .prefill_ms_per_token
+        .push(state.prefill_ms_per_token() as f32);
+    columns.last_pick.push(state.last_pick.load(Relaxed));
+}

@@ -1,0 +1,224 @@
+//! What is counted live for one endpoint?
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use engine_api::metrics::EngineMetrics;
+
+/// An `f64` behind an atomic.
+#[derive(Debug, Default)]
+pub(crate) struct AtomicF64(AtomicU64);
+
+impl AtomicF64 {
+    pub(crate) fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+
+    pub(crate) fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Relaxed);
+    }
+}
+
+/// Live counters and the last scrape's figures of one endpoint; shared by everyone who picks.
+///
+/// Ordering is relaxed throughout: each figure stands alone, and the one place where two must agree (the
+/// count a pick was decided on) is a compare-and-swap.
+#[derive(Debug, Default)]
+pub struct SlotState {
+    pub(crate) active_requests: AtomicU64,
+    /// Uncached prompt tokens of requests in flight, until their end.
+    pub(crate) active_tokens: AtomicU64,
+    /// Uncached prompt tokens of streamed requests without a first byte.
+    pub(crate) queued_tokens: AtomicU64,
+    /// When the prefill of whole-body requests is expected to be over, microseconds since process start: their
+    /// first byte comes only with their last token, so it cannot tell when their prefill ended.
+    pub(crate) unseen_prefill_until_us: AtomicU64,
+    /// Picks and ends ever.
+    pub(crate) picks: AtomicU64,
+    pub(crate) ends: AtomicU64,
+    /// Context tokens (prompt and expected output) of picks and ends ever.
+    pub(crate) tokens_picked: AtomicU64,
+    pub(crate) tokens_ended: AtomicU64,
+    /// Pick sequence number of the last pick; 0 for never.
+    pub(crate) last_pick: AtomicU64,
+    /// Failures since the last success, before a first byte.
+    pub(crate) consecutive_failures: AtomicU32,
+    pub(crate) failures: AtomicU64,
+    pub(crate) scrape: LastScrape,
+    /// Learned milliseconds per uncached prompt token; 0 for not yet.
+    pub(crate) prefill_ms_per_token: AtomicF64,
+    pub(crate) prediction: PredictionCounters,
+}
+
+/// What the last good scrape said, and our own counters when it was sent.
+#[derive(Debug, Default)]
+pub(crate) struct LastScrape {
+    /// Microseconds since process start; 0 for never.
+    pub(crate) at_us: AtomicU64,
+    pub(crate) waiting: AtomicU64,
+    pub(crate) running: AtomicU64,
+    pub(crate) kv_usage: AtomicF64,
+    pub(crate) block_size_tokens: AtomicU32,
+    pub(crate) num_blocks: AtomicU32,
+    /// 1 where the engine says that prefix caching is off.
+    pub(crate) prefix_cache_off: AtomicU32,
+    pub(crate) mark_picks: AtomicU64,
+    pub(crate) mark_ends: AtomicU64,
+    pub(crate) mark_tokens_picked: AtomicU64,
+    pub(crate) mark_tokens_ended: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct PredictionCounters {
+    pub(crate) reported_requests: AtomicU64,
+    pub(crate) predicted_tokens: AtomicU64,
+    pub(crate) actual_tokens: AtomicU64,
+    pub(crate) absolute_error_tokens: AtomicU64,
+    pub(crate) unreported_requests: AtomicU64,
+    pub(crate) unreported_predicted_tokens: AtomicU64,
+}
+
+/// Our counters when a scrape was sent, so that what happened since can be told from what it saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrapeMark {
+    pub picks: u64,
+    pub ends: u64,
+    pub tokens_picked: u64,
+    pub tokens_ended: u64,
+}
+
+/// Block size assumed until the engine has told its own: vLLM's default.
+pub(crate) const DEFAULT_BLOCK_SIZE_TOKENS: u32 = 16;
+
+/// Prefill cost assumed until one was measured, milliseconds per token (20,000 tokens/s).
+pub(crate) const DEFAULT_PREFILL_MS_PER_TOKEN: f64 = 0.05;
+
+impl SlotState {
+    /// Requests of ours in flight.
+    pub fn active_requests(&self) -> u64 {
+        self.active_requests.load(Relaxed)
+    }
+
+    /// Picks ever.
+    pub fn picks(&self) -> u64 {
+        self.picks.load(Relaxed)
+    }
+
+    /// When the last good scrape ended; `None` before the first.
+    pub fn scraped_at(&self) -> Option<Duration> {
+        match self.scrape.at_us.load(Relaxed) {
+            0 => None,
+            us => Some(Duration::from_micros(us)),
+        }
+    }
+
+    pub fn block_size_tokens(&self) -> u32 {
+        match self.scrape.block_size_tokens.load(Relaxed) {
+            0 => DEFAULT_BLOCK_SIZE_TOKENS,
+            size => size,
+        }
+    }
+
+    pub(crate) fn mark(&self) -> ScrapeMark {
+        ScrapeMark {
+            picks: self.picks.load(Relaxed),
+            ends: self.ends.load(Relaxed),
+            tokens_picked: self.tokens_picked.load(Relaxed),
+            tokens_ended: self.tokens_ended.load(Relaxed),
+        }
+    }
+
+    pub(crate) fn store_scrape(&self, mark: ScrapeMark, metrics: &EngineMetrics, now: Duration) {
+        let last = &self.scrape;
+        last.mark_picks.store(mark.picks, Relaxed);
+        last.mark_ends.store(mark.ends, Relaxed);
+        last.mark_tokens_picked.store(mark.tokens_picked, Relaxed);
+        last.mark_tokens_ended.store(mark.tokens_ended, Relaxed);
+        last.waiting
+            .store(u64::from(metrics.waiting.unwrap_or(0)), Relaxed);
+        last.running
+            .store(u64::from(metrics.running.unwrap_or(0)), Relaxed);
+        last.kv_usage
+            .set(metrics.kv_usage.unwrap_or(0.0).clamp(0.0, 1.0));
+        if let Some(size) = metrics.block_size_tokens {
+            last.block_size_tokens.store(size, Relaxed);
+        }
+        if let Some(blocks) = metrics.num_blocks {
+            last.num_blocks.store(blocks, Relaxed);
+        }
+        if let Some(on) = metrics.prefix_caching_enabled {
+            last.prefix_cache_off.store(u32::from(!on), Relaxed);
+        }
+        last.at_us.store(micros(now).max(1), Relaxed);
+    }
+
+    /// Waiting requests now: what the last scrape said, plus our picks and minus our ends since it was sent.
+    pub(crate) fn queue_requests(&self) -> f64 {
+        let last = &self.scrape;
+        let picked = self
+            .picks
+            .load(Relaxed)
+            .saturating_sub(last.mark_picks.load(Relaxed));
+        let ended = self
+            .ends
+            .load(Relaxed)
+            .saturating_sub(last.mark_ends.load(Relaxed));
+        (last.waiting.load(Relaxed) as f64 + picked as f64 - ended as f64).max(0.0)
+    }
+
+    /// KV-cache use now, 0..1: the scrape's, corrected by the context tokens that we started and ended since.
+    pub(crate) fn kv_usage(&self) -> f64 {
+        let last = &self.scrape;
+        let scraped = last.kv_usage.get();
+        let capacity =
+            f64::from(last.num_blocks.load(Relaxed)) * f64::from(self.block_size_tokens());
+        if capacity <= 0.0 {
+            return scraped;
+        }
+        let since = |total: &AtomicU64, mark: &AtomicU64| {
+            total.load(Relaxed).saturating_sub(mark.load(Relaxed)) as f64
+        };
+        let change = since(&self.tokens_picked, &last.mark_tokens_picked)
+            - since(&self.tokens_ended, &last.mark_tokens_ended);
+        (scraped + change / capacity).clamp(0.0, 1.0)
+    }
+
+    /// Learned or assumed; never 0.
+    pub(crate) fn prefill_ms_per_token(&self) -> f64 {
+        match self.prefill_ms_per_token.get() {
+            0.0 => DEFAULT_PREFILL_MS_PER_TOKEN,
+            learned => learned,
+        }
+    }
+
+    /// Uncached prompt tokens that stand before a new request here.
+    pub(crate) fn queued_tokens(&self, now: Duration) -> f64 {
+        let unseen_us = self
+            .unseen_prefill_until_us
+            .load(Relaxed)
+            .saturating_sub(micros(now));
+        let unseen_tokens = unseen_us as f64 / 1_000.0 / self.prefill_ms_per_token();
+        self.queued_tokens.load(Relaxed) as f64 + unseen_tokens
+    }
+
+    /// Adds a whole-body request's expected prefill to the time at which the engine has worked them all off.
+    pub(crate) fn add_unseen_prefill(&self, uncached_tokens: u32, now: Duration) {
+        let cost_us = (f64::from(uncached_tokens) * self.prefill_ms_per_token() * 1_000.0) as u64;
+        // The closure always returns a value, so the update cannot fail.
+        let _ = self
+            .unseen_prefill_until_us
+            .fetch_update(Relaxed, Relaxed, |until| {
+                Some(until.max(micros(now)) + cost_us)
+            });
+    }
+
+    /// Takes from a counter without ever wrapping below zero.
+    pub(crate) fn give_back(counter: &AtomicU64, amount: u64) {
+        // The closure always returns a value, so the update cannot fail.
+        let _ = counter.fetch_update(Relaxed, Relaxed, |held| Some(held.saturating_sub(amount)));
+    }
+}
+
+pub(crate) fn micros(at: Duration) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX)
+}
