@@ -1,0 +1,177 @@
+//! How does a prompt become block hashes?
+//!
+//! The stream is cut into blocks of [`BLOCK_BYTES`]. Each block is hashed on its own with a keyed xxh3 (these
+//! do not wait for each other, so they run as fast as the CPU can issue them), then folded into the hash of
+//! everything before it by a short bijective step. Equal hash at block `i` therefore means equal blocks
+//! `0..=i`, in the same namespace, but for an accident of about one in 2^64.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// Bytes of prompt stream in one canonical block: 16 tokens at 4 bytes each.
+///
+/// Inside the index every endpoint's cache is counted in these; an endpoint's own block size is a view,
+/// applied by whoever turns matched blocks into tokens.
+pub const BLOCK_BYTES: usize = 64;
+
+/// Hash of a block and everything before it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BlockHash(pub u64);
+
+/// Key of every hash of this process, so that a client cannot aim collisions; `--seed` fixes it.
+#[derive(Clone, Copy, Debug)]
+pub struct HashSeed(pub u64);
+
+/// What must be equal before two prompts may share blocks at all.
+///
+/// An absent field and an empty one are different namespaces.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Namespace<'a> {
+    /// Name of the model as the engine knows it.
+    pub model: &'a str,
+    /// LoRA adapter, if any.
+    pub lora: Option<&'a str>,
+    /// The request's cache salt, if any.
+    pub cache_salt: Option<&'a str>,
+}
+
+impl Namespace<'_> {
+    /// One number for the whole namespace; every field is length-framed so that no two can alias.
+    fn key(&self, seed: HashSeed) -> u64 {
+        let mut framed = Vec::with_capacity(128);
+        for field in [Some(self.model), self.lora, self.cache_salt] {
+            framed.push(u8::from(field.is_some()));
+            let text = field.unwrap_or_default();
+            framed.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            framed.extend_from_slice(text.as_bytes());
+        }
+        xxh3_64_with_seed(&framed, seed.0)
+    }
+}
+
+/// The block hashes of one prompt, first block first; the trailing partial block has none.
+///
+/// Cloning copies a pointer.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Chained hashes: equal entries at one position mean equal prefixes up to and with it.
+    pub blocks: Arc<[BlockHash]>,
+    /// Length of the hashed stream, bytes, partial block included.
+    pub stream_bytes: u64,
+}
+
+impl Chain {
+    /// Number of whole blocks.
+    pub fn len(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// Whether the prompt was too short to fill a block.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty()
+    }
+
+    /// Leading blocks that `self` and `other` have in common; a few comparisons, not one per block.
+    pub fn common_blocks(&self, other: &Chain) -> usize {
+        common_run(&self.blocks, &other.blocks, 0)
+    }
+}
+
+/// Length of the common run of two chains that are known to agree on their first `known` blocks.
+///
+/// Chained hashes agree up to some point and nowhere after, so a binary search finds it.
+pub(crate) fn common_run(a: &[BlockHash], b: &[BlockHash], known: usize) -> usize {
+    let (mut low, mut high) = (known, a.len().min(b.len()));
+    while low < high {
+        let middle = high - (high - low) / 2;
+        if a[middle - 1] == b[middle - 1] {
+            low = middle
+        } else {
+            high = middle - 1
+        }
+    }
+    low
+}
+
+/// Hashes a prompt stream in pieces; piece borders do not change the result.
+pub struct ChainHasher {
+    key: u64,
+    parent: u64,
+    blocks: Vec<BlockHash>,
+    /// Bytes of a block that no piece has completed yet; only these are ever copied.
+    carry: [u8; BLOCK_BYTES],
+    carried: usize,
+    stream_bytes: u64,
+}
+
+impl ChainHasher {
+    /// A hasher for one prompt.
+    pub fn new(seed: HashSeed, namespace: Namespace<'_>) -> Self {
+        Self::with_capacity_bytes(seed, namespace, 0)
+    }
+
+    /// As [`new`](Self::new), with room for a stream of `bytes` bytes.
+    pub fn with_capacity_bytes(seed: HashSeed, namespace: Namespace<'_>, bytes: usize) -> Self {
+        let key = namespace.key(seed);
+        Self {
+            key,
+            parent: fold(key, !key),
+            blocks: Vec::with_capacity(bytes / BLOCK_BYTES),
+            carry: [0; BLOCK_BYTES],
+            carried: 0,
+            stream_bytes: 0,
+        }
+    }
+
+    /// Appends a piece of the stream.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.stream_bytes += bytes.len() as u64;
+        let bytes = self.fill_carry(bytes);
+        let (whole, rest) = bytes.as_chunks::<BLOCK_BYTES>();
+        let (key, mut parent) = (self.key, self.parent);
+        self.blocks.extend(whole.iter().map(|block| {
+            parent = fold(parent, xxh3_64_with_seed(block, key));
+            BlockHash(parent)
+        }));
+        self.parent = parent;
+        if !rest.is_empty() {
+            self.carry[..rest.len()].copy_from_slice(rest);
+            self.carried = rest.len();
+        }
+    }
+
+    /// The hashes of all whole blocks seen.
+    pub fn finish(self) -> Chain {
+        Chain {
+            blocks: Arc::from(self.blocks),
+            stream_bytes: self.stream_bytes,
+        }
+    }
+
+    /// Completes a carried block from the front of `bytes`, as far as they reach; returns what is left.
+    fn fill_carry<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        if self.carried == 0 {
+            return bytes;
+        }
+        let (head, rest) = bytes.split_at(bytes.len().min(BLOCK_BYTES - self.carried));
+        self.carry[self.carried..self.carried + head.len()].copy_from_slice(head);
+        self.carried += head.len();
+        if self.carried == BLOCK_BYTES {
+            self.parent = fold(self.parent, xxh3_64_with_seed(&self.carry, self.key));
+            self.blocks.push(BlockHash(self.parent));
+            self.carried = 0;
+        }
+        rest
+    }
+}
+
+/// Folds a block's own hash into that of its parent; for either fixed, a bijection of the other.
+///
+/// This is the only step of a block that waits for the one before, so it is kept to a handful of cycles.
+#[inline(always)]
+fn fold(parent: u64, block: u64) -> u64 {
+    let mut mixed = parent.rotate_left(23) ^ block;
+    mixed = (mixed ^ (mixed >> 37)).wrapping_mul(0x9FB2_1C65_1E98_DF25);
+    mixed ^ (mixed >> 32)
+}
