@@ -1,1 +1,22 @@
-//! stub
+//! Where should this request go, and why?
+//!
+//! One [`Ask`] and the [`Candidates`] go through a [`Profile`] (filters, weighted scorers, a picker) and a
+//! [`Decision`] comes out: an ordered preference list with reasons. Configuration is the field's own
+//! `EndpointPickerConfig` document.
+//!
+//! Nothing here does I/O, reads a clock or owns randomness: `now` and `rng` are arguments.
+
+mod candidates;
+mod config;
+mod decision;
+mod filter;
+mod numbers;
+mod picker;
+mod plugin;
+mod profile;
+mod scorer;
+
+pub use candidates::{Ask, Candidates, EndpointInfo};
+pub use decision::{CandidateReason, Decision, NoEndpoint, ScoreReason};
+pub use plugin::{Filter, Picker, Raw, Rng, Scorer};
+pub use profile::Profile;

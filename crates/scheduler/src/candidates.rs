@@ -1,0 +1,96 @@
+//! What may a plugin know of a request and of the endpoints it could go to?
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kv_index::Slot;
+
+/// What does not change from request to request about an endpoint.
+#[derive(Clone, Debug)]
+pub struct EndpointInfo {
+    pub slot: Slot,
+    /// Unique in its pool; `namespace/name` on Kubernetes.
+    pub name: Arc<str>,
+    /// `host:port`
+    pub address: Arc<str>,
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The request, as plugins see it.
+#[derive(Clone, Debug, Default)]
+pub struct Ask<'a> {
+    pub model: &'a str,
+    /// Exact for token-id prompts, else estimated from bytes by the learned bytes per token.
+    pub prompt_tokens: f32,
+    /// Canonical blocks of the prompt, a trailing partial one counted; 0 for a request without a prompt.
+    pub total_blocks: f32,
+    /// Lower-cased headers that some configured plugin asked for ([`crate::Profile::headers`]), nothing else.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// Time since process start.
+    pub now: Duration,
+    /// Keep the reasons of every candidate, not only of the preferred ones.
+    pub explain: bool,
+}
+
+/// The endpoints a request could go to, one row each; every vector has the same length. A buffer that
+/// lives as long as its thread: nothing is allocated per request once it has grown.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates {
+    /// All endpoints of the published view; row `i` is `infos[rows[i]]`.
+    pub infos: Arc<[EndpointInfo]>,
+    pub rows: Vec<u32>,
+    /// Waiting requests: last scrape plus our picks and minus our ends since that scrape began; never below 0.
+    pub queue_requests: Vec<f32>,
+    /// Running requests, last scrape.
+    pub running_requests: Vec<f32>,
+    /// 0..1, last scrape corrected by what we started and ended since.
+    pub kv_usage: Vec<f32>,
+    /// Our own requests in flight.
+    pub active_requests: Vec<f32>,
+    /// Uncached prompt tokens of our requests in flight, until their end.
+    pub active_tokens: Vec<f32>,
+    /// Uncached prompt tokens of our requests that have no first byte yet.
+    pub queued_tokens: Vec<f32>,
+    /// Canonical blocks of this prompt held, leading run.
+    pub matched_blocks: Vec<f32>,
+    /// The same in tokens, rounded down to the endpoint's own block size and to what an engine reuses.
+    pub matched_tokens: Vec<f32>,
+    /// Prefill cost learned for the endpoint, milliseconds per uncached token; never 0.
+    pub prefill_ms_per_token: Vec<f32>,
+    /// Pick sequence number when the endpoint was last picked; 0 for never. Ties go to the lowest.
+    pub last_pick: Vec<u64>,
+}
+
+impl Candidates {
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub fn info(&self, row: usize) -> &EndpointInfo {
+        &self.infos[self.rows[row] as usize]
+    }
+
+    /// Empties every row, keeping the memory.
+    pub fn clear(&mut self) {
+        self.rows.clear();
+        for column in [
+            &mut self.queue_requests,
+            &mut self.running_requests,
+            &mut self.kv_usage,
+            &mut self.active_requests,
+            &mut self.active_tokens,
+            &mut self.queued_tokens,
+            &mut self.matched_blocks,
+            &mut self.matched_tokens,
+            &mut self.prefill_ms_per_token,
+        ] {
+            column.clear();
+        }
+        self.last_pick.clear();
+    }
+}

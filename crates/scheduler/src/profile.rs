@@ -1,0 +1,326 @@
+//! How do filters, scorers and a picker become one decision?
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::numbers::unit;
+use crate::{
+    Ask, CandidateReason, Candidates, Decision, EndpointInfo, Filter, NoEndpoint, Picker, Rng,
+    ScoreReason, Scorer,
+};
+
+/// A plugin under its configured name.
+pub(crate) struct Named<P: ?Sized> {
+    pub(crate) name: Arc<str>,
+    pub(crate) plugin: Box<P>,
+}
+
+/// A scorer and what its score counts for.
+pub(crate) struct Weighted {
+    pub(crate) scorer: Named<dyn Scorer>,
+    pub(crate) weight: f32,
+}
+
+/// One scheduling profile, ready to run; shared by all threads.
+pub struct Profile {
+    name: Arc<str>,
+    filters: Vec<Named<dyn Filter>>,
+    scorers: Vec<Weighted>,
+    picker: Named<dyn Picker>,
+    headers: Vec<String>,
+}
+
+/// Working memory of one thread, so that a decision allocates for its preferences and reasons only.
+#[derive(Default)]
+struct Scratch {
+    keep: Vec<bool>,
+    /// One column of scores per scorer, each as long as there are rows.
+    scores: Vec<f32>,
+    totals: Vec<f32>,
+    order: Vec<u32>,
+    /// With `explain`: which filter removed each row, and what each filter was given.
+    removed: Vec<Option<usize>>,
+    before: Vec<Vec<bool>>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
+}
+
+impl Profile {
+    /// The documented default: prefix 3, queue 1, KV utilisation 1, behind the overload guard.
+    pub fn default_profile() -> Self {
+        crate::config::default_profile()
+    }
+
+    pub(crate) fn new(
+        name: Arc<str>,
+        filters: Vec<Named<dyn Filter>>,
+        scorers: Vec<Weighted>,
+        picker: Named<dyn Picker>,
+    ) -> Self {
+        let mut headers: Vec<String> = scorers
+            .iter()
+            .flat_map(|s| s.scorer.plugin.headers())
+            .cloned()
+            .collect();
+        headers.sort_unstable();
+        headers.dedup();
+        Self {
+            name,
+            filters,
+            scorers,
+            picker,
+            headers,
+        }
+    }
+
+    /// The profile's name in its document.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Request headers that configured plugins read, lower case.
+    pub fn headers(&self) -> &[String] {
+        &self.headers
+    }
+
+    /// Names and weights of the scorers, in their order.
+    pub fn scorers(&self) -> impl Iterator<Item = (&str, f32)> {
+        self.scorers.iter().map(|s| (&*s.scorer.name, s.weight))
+    }
+
+    /// Names of the filters, in their order.
+    pub fn filters(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().map(|f| &*f.name)
+    }
+
+    /// Name of the picker.
+    pub fn picker(&self) -> &str {
+        &self.picker.name
+    }
+
+    /// Whether any plugin looks at prefix matches; if none does, prompts need not be hashed.
+    pub fn reads_prefix(&self) -> bool {
+        self.filters.iter().any(|f| f.plugin.reads_prefix())
+            || self.scorers.iter().any(|s| s.scorer.plugin.reads_prefix())
+    }
+
+    /// Whether any plugin looks at scraped engine metrics.
+    pub fn reads_scrape(&self) -> bool {
+        self.filters.iter().any(|f| f.plugin.reads_scrape())
+            || self.scorers.iter().any(|s| s.scorer.plugin.reads_scrape())
+    }
+
+    /// Filters, scores and picks. `candidates` must not be empty.
+    ///
+    /// # Errors
+    /// [`NoEndpoint::AllFiltered`] when a filter left nothing and has no fallback; [`NoEndpoint::Exhausted`]
+    /// when there was no candidate to begin with.
+    pub fn run(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        rng: &mut Rng,
+    ) -> Result<Decision, NoEndpoint> {
+        if candidates.is_empty() {
+            return Err(NoEndpoint::Exhausted);
+        }
+        // Taken out and put back: a panic in between costs the next decision an allocation, nothing else.
+        let mut scratch = SCRATCH.take().unwrap_or_default();
+        let decision = self.run_in(&mut scratch, ask, candidates, rng);
+        SCRATCH.set(Some(scratch));
+        decision
+    }
+
+    /// Tells plugins with a memory who won; called once per pick, after the reservation holds.
+    pub fn picked(&self, ask: &Ask<'_>, candidates: &Candidates, winner_row: usize) {
+        for weighted in &self.scorers {
+            weighted.scorer.plugin.picked(ask, candidates, winner_row);
+        }
+    }
+
+    /// Response headers to set when `endpoint` answers: those of [`Decision::response_headers`] are the first
+    /// preference's; ask again when a later one answered.
+    pub fn response_headers(&self, endpoint: &EndpointInfo) -> Vec<(String, String)> {
+        self.scorers
+            .iter()
+            .filter_map(|s| s.scorer.plugin.response_header(endpoint))
+            .collect()
+    }
+
+    fn run_in(
+        &self,
+        scratch: &mut Scratch,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        rng: &mut Rng,
+    ) -> Result<Decision, NoEndpoint> {
+        self.filter(scratch, ask, candidates, rng)?;
+        self.score(scratch, ask, candidates);
+        scratch.order.clear();
+        self.picker.plugin.pick(
+            &scratch.totals,
+            candidates,
+            &scratch.keep,
+            rng,
+            Decision::MAX_PREFERENCES,
+            &mut scratch.order,
+        );
+        let Some(winner) = scratch.order.first().map(|row| *row as usize) else {
+            return Err(NoEndpoint::Exhausted);
+        };
+        Ok(Decision {
+            preferences: scratch
+                .order
+                .iter()
+                .map(|row| candidates.info(*row as usize).slot)
+                .collect(),
+            reasons: self.reasons(scratch, ask, candidates, winner),
+            response_headers: self.response_headers(candidates.info(winner)),
+        })
+    }
+
+    fn filter(
+        &self,
+        scratch: &mut Scratch,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        rng: &mut Rng,
+    ) -> Result<(), NoEndpoint> {
+        scratch.keep.clear();
+        scratch.keep.resize(candidates.len(), true);
+        scratch.removed.clear();
+        scratch.before.clear();
+        for (index, filter) in self.filters.iter().enumerate() {
+            if ask.explain {
+                scratch.removed.resize(candidates.len(), None);
+                scratch.before.push(scratch.keep.clone());
+            }
+            filter
+                .plugin
+                .filter(ask, candidates, rng, &mut scratch.keep);
+            if ask.explain {
+                let gone = scratch.before[index]
+                    .iter()
+                    .zip(&scratch.keep)
+                    .map(|(was, is)| *was && !*is);
+                for (removed, gone) in scratch.removed.iter_mut().zip(gone) {
+                    *removed = if gone { Some(index) } else { *removed };
+                }
+            }
+            if !scratch.keep.contains(&true) {
+                return Err(NoEndpoint::AllFiltered {
+                    filter: filter.name.to_string(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn score(&self, scratch: &mut Scratch, ask: &Ask<'_>, candidates: &Candidates) {
+        let rows = candidates.len();
+        scratch.totals.clear();
+        scratch.totals.resize(rows, 0.0);
+        scratch.scores.resize(rows * self.scorers.len(), 0.0);
+        for (weighted, column) in self
+            .scorers
+            .iter()
+            .zip(scratch.scores.chunks_exact_mut(rows))
+        {
+            weighted
+                .scorer
+                .plugin
+                .score(ask, candidates, &scratch.keep, column);
+            for (total, score) in scratch.totals.iter_mut().zip(column) {
+                *score = unit(*score);
+                *total += weighted.weight * *score;
+            }
+        }
+    }
+
+    fn reasons(
+        &self,
+        scratch: &Scratch,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        winner: usize,
+    ) -> Vec<CandidateReason> {
+        if ask.explain {
+            (0..candidates.len())
+                .map(|row| self.reason(scratch, ask, candidates, row))
+                .collect()
+        } else {
+            vec![self.reason(scratch, ask, candidates, winner)]
+        }
+    }
+
+    fn reason(
+        &self,
+        scratch: &Scratch,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        row: usize,
+    ) -> CandidateReason {
+        let info = candidates.info(row);
+        let removed = scratch.removed.get(row).copied().flatten().map(|index| {
+            let filter = &self.filters[index];
+            let words = filter
+                .plugin
+                .reason(ask, candidates, &scratch.before[index], row);
+            (Arc::clone(&filter.name), words)
+        });
+        let mut scores = Vec::new();
+        if removed.is_none() {
+            scores.reserve_exact(self.scorers.len());
+            for (weighted, column) in self
+                .scorers
+                .iter()
+                .zip(scratch.scores.chunks_exact(candidates.len()))
+            {
+                let raw = weighted.scorer.plugin.raw(ask, candidates, row);
+                scores.push(ScoreReason {
+                    scorer: Arc::clone(&weighted.scorer.name),
+                    raw: raw.value,
+                    unit: raw.unit,
+                    score: column[row],
+                    weight: weighted.weight,
+                });
+            }
+        }
+        let total = if removed.is_none() {
+            scratch.totals[row]
+        } else {
+            0.0
+        };
+        CandidateReason {
+            slot: info.slot,
+            name: Arc::clone(&info.name),
+            total,
+            scores,
+            removed,
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    /// One line for people: filters, scorers with weights, picker.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for filter in &self.filters {
+            write!(f, "{} > ", filter.name)?;
+        }
+        for (index, (name, weight)) in self.scorers().enumerate() {
+            let plus = if index > 0 { " + " } else { "" };
+            write!(f, "{plus}{name} {weight:.1}")?;
+        }
+        let then = if self.scorers.is_empty() { "" } else { " > " };
+        write!(f, "{then}{}", self.picker.name)
+    }
+}
+
+impl fmt::Debug for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Profile({}: {self})", self.name)
+    }
+}
