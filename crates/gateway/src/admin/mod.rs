@@ -1,0 +1,1 @@
+//! What may an operator ask and do?

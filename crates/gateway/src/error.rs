@@ -1,0 +1,1 @@
+//! How does an error become HTTP?
