@@ -264,7 +264,7 @@ impl<T> Slab<T> {
             return u64::from(index);
         }
         if self.items.len() == self.items.capacity() {
-            self.items.reserve_exact(self.items.len() / 4 + 4);
+            self.items.reserve_exact(self.items.len() / 4 + 1);
         }
         self.items.push(item);
         self.items.len() as u64 - 1
@@ -272,5 +272,8 @@ impl<T> Slab<T> {
 
     fn free(&mut self, index: usize) {
         self.free.push(index as u32);
+        if self.free.len() == self.items.len() {
+            (self.items, self.free) = (Vec::new(), Vec::new());
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::store::Store;
 /// Bytes of a record beside its blocks, reference counts and growth of the queue included.
 const RECORD_BYTES: usize = size_of::<Record>() + 32;
 /// Bytes by which records may outgrow half as much again as the last trim left, before the next.
-const UNTRIMMED_BYTES: usize = 4096;
+const UNTRIMMED_BYTES: usize = 1024;
 
 /// One use of a chain.
 struct Record {

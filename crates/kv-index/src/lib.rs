@@ -51,11 +51,17 @@ mod lanes;
 mod matches;
 mod recent;
 mod recent_tree;
+#[cfg(test)]
+mod recent_tree_tests;
 mod search;
 mod slot;
 mod store;
+#[cfg(test)]
+mod store_tests;
 mod table;
 mod writer;
+#[cfg(test)]
+mod writer_tests;
 
 pub use approximate::{ApproximateIndex, IndexConfig, IndexStats, Placement};
 pub use chain::{BLOCK_BYTES, BlockHash, Chain, ChainHasher, HashSeed, Namespace};

@@ -23,6 +23,11 @@ impl Table {
         self.len
     }
 
+    #[cfg(test)]
+    pub(crate) fn allocated_bytes(&self) -> usize {
+        self.cells.capacity() * size_of::<(u64, u64)>()
+    }
+
     /// The word of `key`.
     pub(crate) fn get(&self, key: u64) -> Option<u64> {
         self.find(key).map(|at| self.cells[at].1)
