@@ -1,1 +1,52 @@
-fn main() {}
+//! The `prefixgate` binary: reads settings, builds, waits, drains.
+
+mod cmd;
+mod config;
+mod logging;
+mod system;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cmd::Command;
+
+/// Sends every LLM request to the replica that already holds its prefix in KV cache.
+#[derive(Debug, Parser)]
+#[command(name = "prefixgate", version, about, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    /// More detail in the log: -v debug, -vv trace. `RUST_LOG` overrides both.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// One JSON object per log line.
+    #[arg(long, global = true)]
+    log_json: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(cli.verbose, cli.log_json, cli.command.logs_by_default());
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
+    };
+    match runtime.block_on(cli.command.run()) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+/// One line that says what, where and what to do; causes follow indented.
+#[allow(clippy::print_stderr, reason = "the command's last word goes to the terminal, whatever the log is set to")]
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("prefixgate: {error}");
+    for cause in error.chain().skip(1) {
+        eprintln!("  because: {cause}");
+    }
+    ExitCode::FAILURE
+}

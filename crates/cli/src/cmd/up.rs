@@ -1,0 +1,204 @@
+//! `prefixgate up`: the whole system on this machine.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fleet::{Event, Fleet};
+use pool::Clock;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, Pool};
+use crate::system::System;
+use crate::up::banner::Banner;
+use crate::up::ports::{self, FIRST_ENGINE_PORT};
+use crate::up::signals::stop_requested;
+use crate::up::supervise::{EngineCommand, OnDeath, supervise};
+
+/// Longest wait for the engines of our own to be ready; a real model server may load for minutes.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// Spacing of looks at whether they are.
+const READY_POLL: Duration = Duration::from_millis(20);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// How many engines to run.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    replicas: u16,
+
+    /// Address of the gateway.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN)]
+    listen: SocketAddr,
+
+    /// Address of admin API and metrics.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_ADMIN_LISTEN)]
+    admin_listen: SocketAddr,
+
+    /// Port of the first engine; the next ones follow. 0 takes any free ones.
+    #[arg(long, value_name = "PORT", default_value_t = FIRST_ENGINE_PORT)]
+    engine_port: u16,
+
+    /// Accelerator profile that the engines simulate (see docs/engine.md).
+    #[arg(long, value_name = "NAME", default_value = "tpu-v6e-4")]
+    accelerator: String,
+
+    /// Model name that the engines serve.
+    #[arg(long, value_name = "NAME", default_value = "Qwen/Qwen2.5-3B-Instruct")]
+    model: String,
+
+    /// First part of the path the pool is also reachable under.
+    #[arg(long, value_name = "NAME", default_value = "llm-d-inference-scheduling")]
+    namespace: String,
+
+    /// Second part of that path.
+    #[arg(long, value_name = "NAME", default_value = "qwen2-3b-pattern3")]
+    name: String,
+
+    /// Scheduling preset.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    preset: String,
+
+    /// Fixes prompt-hash keys, every chance taken in routing, and the engines' filler text.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Slows (above 1) or quickens (below 1) simulated time.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    time_scale: f64,
+
+    /// KV-cache blocks of each engine; the profile's own number when absent.
+    #[arg(long, value_name = "N")]
+    num_gpu_blocks_override: Option<u32>,
+
+    /// Further flags for every engine, as one string.
+    #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
+    engine_args: Option<String>,
+
+    /// Runs real model servers instead: a shell command in which {port} is replaced.
+    #[arg(long, value_name = "CMD", conflicts_with_all = ["accelerator", "time_scale", "num_gpu_blocks_override", "engine_args"])]
+    engine_command: Option<String>,
+}
+
+#[allow(clippy::print_stdout, reason = "the banner is the answer of the command")]
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let ports = ports::choose(args.engine_port, args.replicas)?;
+    let system = System::start(config(&args, &ports)).await?;
+    let (engines, stop_engines) = (TaskTracker::new(), CancellationToken::new());
+    let pool = &system.pools[0];
+    let on_death = forget_cache(Arc::clone(&pool.fleet), system.clock.clone());
+    for (i, port) in ports.iter().enumerate() {
+        let command = engine_command(&args, i + 1, *port)?;
+        supervise(command, Arc::clone(&on_death), stop_engines.clone(), &engines)?;
+    }
+    let stopped = tokio::select! {
+        ready = all_ready(&pool.fleet, ports.len(), args.engine_command.is_some()) => ready.map(|()| false),
+        () = stop_requested() => Ok(true),
+    };
+    if let Ok(false) = stopped {
+        println!("{}", banner(&args, &system, &ports));
+        stop_requested().await;
+        println!("Stopping: requests in flight end first.");
+    }
+    system.stop().await;
+    stop_engines.cancel();
+    engines.close();
+    engines.wait().await;
+    stopped.map(|_| ExitCode::SUCCESS)
+}
+
+fn config(args: &Args, ports: &[u16]) -> Config {
+    let pool = Pool {
+        name: args.name.clone(),
+        path: Some(format!("/{}/{}", args.namespace, args.name)),
+        endpoints: ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
+        ..Pool::default()
+    };
+    Config {
+        listen: args.listen,
+        admin_listen: args.admin_listen,
+        seed: args.seed,
+        gateway: gateway::GatewayConfig { response_headers: true, ..gateway::GatewayConfig::default() },
+        scheduling: scheduler::SchedulingConfig { preset: Some(args.preset.clone()), ..Default::default() },
+        pools: vec![pool],
+        ..Config::default()
+    }
+}
+
+/// The same binary as engine, or the user's command under our guard.
+fn engine_command(args: &Args, number: usize, port: u16) -> anyhow::Result<EngineCommand> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let arguments = match &args.engine_command {
+        Some(command) => vec!["guard".to_owned(), command.replace("{port}", &port.to_string())],
+        None => own_engine(args, number, port),
+    };
+    Ok(EngineCommand { number, port, program, arguments })
+}
+
+fn own_engine(args: &Args, number: usize, port: u16) -> Vec<String> {
+    let mut words: Vec<String> = ["engine", "--exit-on-stdin-close", "--enable-prompt-tokens-details", "--host", "127.0.0.1", "--shutdown-timeout", "30"]
+        .map(str::to_owned)
+        .into();
+    let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
+    flag("--port", port.to_string());
+    flag("--model", args.model.clone());
+    flag("--accelerator", args.accelerator.clone());
+    flag("--time-scale", args.time_scale.to_string());
+    if let Some(seed) = args.seed {
+        flag("--seed", seed.wrapping_add(number as u64).to_string());
+    }
+    if let Some(blocks) = args.num_gpu_blocks_override {
+        flag("--num-gpu-blocks-override", blocks.to_string());
+    }
+    words.extend(args.engine_args.iter().flat_map(|flags| flags.split_whitespace().map(str::to_owned)));
+    words
+}
+
+/// A dead engine's cache is gone: its index entries go before it is started again.
+fn forget_cache(fleet: Arc<Fleet>, clock: Clock) -> OnDeath {
+    Arc::new(move |command| {
+        let view = fleet.view();
+        let suffix = format!(":{}", command.port);
+        if let Some(endpoint) = view.endpoints.iter().find(|endpoint| endpoint.spec.address.ends_with(&suffix)) {
+            fleet.apply(Event::Restarted { slot: endpoint.slot }, clock.now());
+        }
+    })
+}
+
+/// Waits until every engine takes requests; a user's own command gets as long as it needs.
+async fn all_ready(fleet: &Fleet, engines: usize, patient: bool) -> anyhow::Result<()> {
+    let wait = async {
+        while fleet.view().ready.len() < engines {
+            tokio::time::sleep(READY_POLL).await;
+        }
+    };
+    if patient {
+        wait.await;
+        return Ok(());
+    }
+    tokio::time::timeout(READY_WITHIN, wait).await.map_err(|_| {
+        let view = fleet.view();
+        let waiting = view.endpoints.iter().filter(|endpoint| !endpoint.health.is_ready());
+        let named: Vec<_> = waiting
+            .map(|endpoint| format!("{} ({})", endpoint.spec.address, endpoint.health.reason().unwrap_or("not probed")))
+            .collect();
+        anyhow::anyhow!("not every engine was ready in {} s: {}", READY_WITHIN.as_secs(), named.join(", "))
+    })
+}
+
+fn banner(args: &Args, system: &System, ports: &[u16]) -> String {
+    let path = format!("/{}/{}", args.namespace, args.name);
+    Banner {
+        listen: system.listen,
+        admin_listen: system.admin_listen,
+        path: &path,
+        model: &args.model,
+        engine_ports: ports,
+        accelerator: args.engine_command.is_none().then_some(args.accelerator.as_str()),
+        profile: &system.pools[0].fleet.profile().describe(),
+    }
+    .text()
+}

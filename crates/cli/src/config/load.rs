@@ -1,0 +1,84 @@
+//! How does a file become a [`Config`], and how is a mistake in it told?
+
+use std::path::{Path, PathBuf};
+
+use super::Config;
+
+/// Names further than this from every known one get no suggestion.
+const MIN_SIMILARITY: f64 = 0.7;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Parse { path: PathBuf, message: String },
+    #[error("{place}: {message}")]
+    Value { place: String, message: String },
+}
+
+/// Reads `path`.
+///
+/// # Errors
+/// The file cannot be read, is no YAML of this shape, or holds an unknown key: with line, column and, where a
+/// known key is near, what was probably meant.
+pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    parse(&text).map_err(|message| ConfigError::Parse { path: path.to_owned(), message })
+}
+
+/// Parses the text of a file; an empty one is all defaults.
+pub(crate) fn parse(text: &str) -> Result<Config, String> {
+    let only_comments = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+    if only_comments {
+        return Ok(Config::default());
+    }
+    serde_saphyr::from_str(text).map_err(|error| with_suggestion(&error.to_string()))
+}
+
+/// Adds what was probably meant to serde's "unknown field `x`, expected one of `a`, `b`".
+pub(crate) fn with_suggestion(message: &str) -> String {
+    let Some((_, rest)) = message.split_once("unknown field `") else {
+        return message.to_owned();
+    };
+    let mut quoted = rest.split('`');
+    let unknown = quoted.next().unwrap_or_default();
+    let known = quoted.skip(1).step_by(2);
+    let near = known
+        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
+        .max_by(|left, right| left.0.total_cmp(&right.0));
+    match near {
+        Some((_, name)) => format!("{message}\n  did you mean `{name}`?"),
+        None => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let message = parse(text).expect_err("the document is wrong");
+        for part in expected {
+            assert!(message.contains(part), "`{part}` is not in: {message}");
+        }
+    }
+
+    #[test]
+    fn mistakes_are_told_with_line_and_suggestion() {
+        check("listne: 127.0.0.1:8000\n", &["unknown field `listne`", "did you mean `listen`?", "line 1"]);
+        check("listen: 127.0.0.1:8000\npools:\n- name: a\n  endpoint: [x]\n", &["unknown field `endpoint`", "did you mean `endpoints`?", "line 4"]);
+        check("listen: nowhere\n", &["line 1"]);
+        check("gateway:\n  max_body_byte: 1\n", &["did you mean `max_body_bytes`?"]);
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        for text in ["", "\n", "# nothing\n"] {
+            let config = parse(text).expect("defaults");
+            assert_eq!(config.listen.to_string(), super::super::DEFAULT_LISTEN);
+        }
+    }
+}

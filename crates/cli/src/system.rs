@@ -1,0 +1,143 @@
+//! How do the rooms become one running gateway? All wiring is here, leaves first.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use fleet::{Fleet, FleetConfig};
+use gateway::{Gateway, PoolRoute};
+use kv_index::HashSeed;
+use pool::{Clock, Feeds};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, Pool};
+
+/// A gateway with its pools fed, listening on both ports.
+pub(crate) struct System {
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    /// In the order of the configuration.
+    pub(crate) pools: Vec<RunningPool>,
+    pub(crate) clock: Clock,
+    stop: CancellationToken,
+    servers: TaskTracker,
+    feeders: TaskTracker,
+    feeders_stop: CancellationToken,
+}
+
+/// One pool and what feeds it.
+pub(crate) struct RunningPool {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) preset: String,
+    // Held for its tasks: they end with the system.
+    _feeds: Feeds,
+}
+
+impl System {
+    /// Binds, feeds and serves.
+    ///
+    /// # Errors
+    /// A port is taken, an endpoint file is unreadable, a key's variable is unset, scheduling does not compile.
+    pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
+        let seed = config.seed.unwrap_or_else(drawn_seed);
+        tracing::info!(seed, "prompt hashes and chance are drawn from this seed");
+        let listener = bind(config.listen, "--listen").await?;
+        let admin_listener = bind(config.admin_listen, "--admin-listen").await?;
+        let clock = Clock::start();
+        let (feeders, feeders_stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut pools = Vec::new();
+        let mut routes = Vec::new();
+        for entry in &config.pools {
+            let (running, route) = start_pool(&config, entry, seed, &clock, &feeders, &feeders_stop)
+                .await
+                .with_context(|| format!("pool `{}` cannot start", entry.name))?;
+            pools.push(running);
+            routes.push(route);
+        }
+        let stop = CancellationToken::new();
+        let servers = TaskTracker::new();
+        let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
+        let gateway = Gateway::new(config.gateway.clone(), routes, clock.clone(), seed);
+        servers.spawn(Arc::clone(&gateway).serve(listener, stop.clone()));
+        feeders.spawn(gateway.serve_admin(admin_listener, feeders_stop.clone()));
+        Ok(Self { listen, admin_listen, pools, clock, stop, servers, feeders, feeders_stop })
+    }
+
+    /// Drains: `/readyz` says 503, requests in flight end, then everything else does.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.servers.close();
+        self.servers.wait().await;
+        self.feeders_stop.cancel();
+        self.feeders.close();
+        self.feeders.wait().await;
+    }
+}
+
+async fn start_pool(
+    config: &Config,
+    entry: &Pool,
+    seed: u64,
+    clock: &Clock,
+    feeders: &TaskTracker,
+    stop: &CancellationToken,
+) -> anyhow::Result<(RunningPool, PoolRoute)> {
+    let scheduling = entry.scheduling.as_ref().unwrap_or(&config.scheduling);
+    let compiled = scheduler::compile(scheduling, seed)?;
+    let fleet_config = FleetConfig {
+        pool: entry.name.clone(),
+        index_max_bytes: config.index_max_bytes / config.pools.len().max(1),
+        seed: HashSeed(seed),
+        unready_after_probes: entry.health.unready_after,
+        ..FleetConfig::default()
+    };
+    let fleet = Arc::new(Fleet::new(fleet_config, compiled.profile));
+    let key = api_key(entry)?;
+    let feeds = Feeds::start(
+        &entry.feeds(),
+        Arc::clone(&fleet),
+        clock.clone(),
+        key.clone(),
+        stop.clone(),
+        feeders,
+    )
+    .await?;
+    let preset = scheduling.preset_name();
+    let route = PoolRoute {
+        path: entry.path.clone(),
+        prefix_routing: entry.prefix_routing.unwrap_or(true),
+        preset: preset.clone(),
+        model_rewrite: entry.model_rewrite.clone(),
+        engine_api_key: key,
+        pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
+        ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))
+    };
+    let running = RunningPool { fleet, preset, _feeds: feeds };
+    Ok((running, route))
+}
+
+fn api_key(entry: &Pool) -> anyhow::Result<Option<String>> {
+    let Some(variable) = &entry.api_key_env else { return Ok(None) };
+    let key = std::env::var(variable)
+        .with_context(|| format!("`api_key_env` names {variable}, which is not set in the environment"))?;
+    Ok(Some(key))
+}
+
+/// Binds, or says which port is busy and which flag moves it.
+pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow::anyhow!("{address} is in use by another program; stop it or choose another address with {flag}")
+        }
+        _ => anyhow::anyhow!("cannot listen on {address} ({flag}): {error}"),
+    })
+}
+
+/// A seed from the process's own randomness, for when none is configured.
+fn drawn_seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+
+    RandomState::new().hash_one(std::process::id())
+}

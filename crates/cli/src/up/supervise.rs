@@ -1,0 +1,144 @@
+//! How does an engine process start, stay up and end?
+
+use std::collections::VecDeque;
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Wait before a dead engine is started again; doubled while it keeps dying young.
+const RESTART_DELAY: Duration = Duration::from_millis(200);
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+
+/// An engine that lived this long was well: the next death starts from the short delay.
+const WELL_AFTER: Duration = Duration::from_secs(10);
+
+/// Between asking an engine to end and ending it.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Last lines kept of what an engine printed, for when it dies.
+const KEPT_LINES: usize = 20;
+
+/// How to start one engine; started again with the same words after a death.
+#[derive(Clone, Debug)]
+pub(crate) struct EngineCommand {
+    /// 1-based, for messages.
+    pub(crate) number: usize,
+    pub(crate) port: u16,
+    pub(crate) program: std::path::PathBuf,
+    pub(crate) arguments: Vec<String>,
+}
+
+/// Told when an engine has died, before it is started again.
+pub(crate) type OnDeath = Arc<dyn Fn(&EngineCommand) + Send + Sync>;
+
+/// Starts `command` and keeps it running until `stop`.
+///
+/// # Errors
+/// It cannot be started at all.
+pub(crate) fn supervise(
+    command: EngineCommand,
+    on_death: OnDeath,
+    stop: CancellationToken,
+    tracker: &TaskTracker,
+) -> anyhow::Result<()> {
+    let child = start(&command)?;
+    tracker.spawn(keep_up(command, child, on_death, stop));
+    Ok(())
+}
+
+async fn keep_up(command: EngineCommand, first: Started, on_death: OnDeath, stop: CancellationToken) {
+    let mut running = Some(first);
+    let mut delay = RESTART_DELAY;
+    loop {
+        if let Some(mut started) = running.take() {
+            let since = tokio::time::Instant::now();
+            tokio::select! {
+                status = started.child.wait() => {
+                    on_death(&command);
+                    report(&command, status.ok(), &started.lines);
+                }
+                () = stop.cancelled() => return end(started.child).await,
+            }
+            if since.elapsed() >= WELL_AFTER {
+                delay = RESTART_DELAY;
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = stop.cancelled() => return,
+        }
+        delay = (delay * 2).min(RESTART_DELAY_MAX);
+        match start(&command) {
+            Ok(started) => running = Some(started),
+            Err(error) => tracing::error!("engine {} cannot be started again: {error:#}", command.number),
+        }
+    }
+}
+
+struct Started {
+    child: Child,
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+fn start(command: &EngineCommand) -> anyhow::Result<Started> {
+    let mut child = Command::new(&command.program)
+        .args(&command.arguments)
+        // Closed by the system when this process is gone, however it went: the engine ends with it.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        // Ctrl-C in a terminal goes to every process of the group; engines are to end after the drain instead.
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .with_context(|| format!("cannot start engine {} ({})", command.number, command.program.display()))?;
+    let lines = Arc::new(Mutex::new(VecDeque::with_capacity(KEPT_LINES)));
+    if let Some(output) = child.stdout.take() {
+        tokio::spawn(keep_lines(command.number, output, Arc::clone(&lines)));
+    }
+    if let Some(output) = child.stderr.take() {
+        tokio::spawn(keep_lines(command.number, output, Arc::clone(&lines)));
+    }
+    Ok(Started { child, lines })
+}
+
+async fn keep_lines(number: usize, output: impl AsyncRead + Unpin, lines: Arc<Mutex<VecDeque<String>>>) {
+    let mut reader = BufReader::new(output).lines();
+    while let Ok(Some(line)) = reader.next_line().await {
+        tracing::debug!(engine = number, "{line}");
+        let mut lines = lines.lock();
+        if lines.len() == KEPT_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+fn report(command: &EngineCommand, status: Option<ExitStatus>, lines: &Mutex<VecDeque<String>>) {
+    let how = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
+    tracing::warn!("engine {} on port {} ended ({how}); it is started again", command.number, command.port);
+    if !status.is_some_and(|status| status.success()) {
+        for line in lines.lock().iter() {
+            tracing::warn!("  engine {}: {line}", command.number);
+        }
+    }
+}
+
+/// Asks the engine to end by closing its standard input and by SIGTERM, then ends it.
+async fn end(mut child: Child) {
+    drop(child.stdin.take());
+    if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+        // Gone already: nothing to ask.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(STOP_GRACE, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}

@@ -1,0 +1,36 @@
+//! How is a step run so that its time and its failure are plain to see?
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+
+/// The workspace's root folder.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// `cargo` with `words`, in the root.
+pub(crate) fn cargo(words: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.args(words).current_dir(root());
+    command
+}
+
+/// Runs one step; says its name before and its time after.
+///
+/// # Errors
+/// The step cannot be started or exits with another code than 0.
+#[allow(clippy::print_stdout, reason = "xtask talks to a terminal")]
+pub(crate) fn step(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    println!("=== {name}");
+    let start = Instant::now();
+    let status = command
+        .status()
+        .with_context(|| format!("{name}: cannot start {command:?}"))?;
+    println!("=== {name}: {:.1} s", start.elapsed().as_secs_f64());
+    ensure!(status.success(), "{name} failed ({status})");
+    Ok(())
+}
