@@ -92,10 +92,9 @@ impl ApproximateIndex {
             return 0;
         };
         let at = usize::from(lane.index);
-        let mut runs = vec![0; at + 1];
-        self.shared.recent.raise_runs(chain, &mut runs);
+        let placed = self.shared.recent.run_of(chain, lane.index);
         let held = search::run_of(&self.shared.store, &chain.blocks, lane.index);
-        held.max(runs[at]).min(lanes.lanes[at].capacity_blocks)
+        held.max(placed).min(lanes.lanes[at].capacity_blocks)
     }
 
     /// Records that `chain` is on its way to `slot`. Visible to the next lookup on any thread.
@@ -201,7 +200,9 @@ impl ApproximateIndex {
     /// Applies queued operations, at most `limit`; returns how many. One caller at a time does the work,
     /// others return 0 at once.
     ///
-    /// Sweeping up behind a clear counts as operations too, so 0 to the only caller means nothing is left.
+    /// Sweeping up behind a clear counts as operations too, so 0 to the only caller means nothing is left. An
+    /// operation takes some 0.4 µs per block of its prompt, milliseconds for the longest: not for a thread that
+    /// others wait for.
     pub fn apply_pending(&self, limit: usize) -> usize {
         self.shared.apply_pending(limit)
     }

@@ -1,9 +1,10 @@
 //! How does a prompt become block hashes?
 //!
-//! The stream is cut into blocks of [`BLOCK_BYTES`]. Each block is hashed on its own with a keyed xxh3 (these
-//! do not wait for each other, so they run as fast as the CPU can issue them), then folded into the hash of
-//! everything before it by a short bijective step. Equal hash at block `i` therefore means equal blocks
-//! `0..=i`, in the same namespace, but for an accident of about one in 2^64.
+//! The stream is cut into blocks of [`BLOCK_BYTES`]. Each block is mixed on its own as xxh3 mixes inputs of
+//! that length, with a secret of this process and namespace (blocks do not wait for each other, so they run as
+//! fast as the CPU can issue them), then folded into the hash of everything before it by xxh3's final step,
+//! which is a bijection. Equal hash at block `i` therefore means equal blocks `0..=i`, in the same namespace,
+//! but for an accident of about one in 2^64.
 
 use std::sync::Arc;
 
@@ -96,7 +97,7 @@ pub(crate) fn common_run(a: &[BlockHash], b: &[BlockHash], known: usize) -> usiz
 
 /// Hashes a prompt stream in pieces; piece borders do not change the result.
 pub struct ChainHasher {
-    key: u64,
+    secret: Secret,
     parent: u64,
     blocks: Vec<BlockHash>,
     /// Bytes of a block that no piece has completed yet; only these are ever copied.
@@ -115,7 +116,7 @@ impl ChainHasher {
     pub fn with_capacity_bytes(seed: HashSeed, namespace: Namespace<'_>, bytes: usize) -> Self {
         let key = namespace.key(seed);
         Self {
-            key,
+            secret: std::array::from_fn(|word| xxh3_64_with_seed(&word.to_le_bytes(), key)),
             parent: fold(key, !key),
             blocks: Vec::with_capacity(bytes / BLOCK_BYTES),
             carry: [0; BLOCK_BYTES],
@@ -129,9 +130,9 @@ impl ChainHasher {
         self.stream_bytes += bytes.len() as u64;
         let bytes = self.fill_carry(bytes);
         let (whole, rest) = bytes.as_chunks::<BLOCK_BYTES>();
-        let (key, mut parent) = (self.key, self.parent);
+        let (secret, mut parent) = (self.secret, self.parent);
         self.blocks.extend(whole.iter().map(|block| {
-            parent = fold(parent, xxh3_64_with_seed(block, key));
+            parent = fold(parent, mix(block, &secret));
             BlockHash(parent)
         }));
         self.parent = parent;
@@ -158,12 +159,29 @@ impl ChainHasher {
         self.carry[self.carried..self.carried + head.len()].copy_from_slice(head);
         self.carried += head.len();
         if self.carried == BLOCK_BYTES {
-            self.parent = fold(self.parent, xxh3_64_with_seed(&self.carry, self.key));
+            self.parent = fold(self.parent, mix(&self.carry, &self.secret));
             self.blocks.push(BlockHash(self.parent));
             self.carried = 0;
         }
         rest
     }
+}
+
+/// One secret word for each word of a block.
+type Secret = [u64; BLOCK_BYTES / 8];
+
+/// A block's own hash, still to be folded: the sum of four keyed 64 x 64 -> 128-bit products' halves.
+#[inline(always)]
+fn mix(block: &[u8; BLOCK_BYTES], secret: &Secret) -> u64 {
+    let word = |at: usize| u64::from_le_bytes(block.as_chunks().0[at]) ^ secret[at];
+    let pair = |at: usize| {
+        let product = u128::from(word(at)) * u128::from(word(at + 1));
+        product as u64 ^ (product >> 64) as u64
+    };
+    pair(0)
+        .wrapping_add(pair(2))
+        .wrapping_add(pair(4))
+        .wrapping_add(pair(6))
 }
 
 /// Folds a block's own hash into that of its parent; for either fixed, a bijection of the other.

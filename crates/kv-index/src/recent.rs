@@ -145,6 +145,9 @@ impl Recent {
         let (Some(shard), Some(first_gone)) = (shard_of(chain), chain.blocks.get(keep)) else {
             return;
         };
+        if self.run_of(chain, lane) as usize <= keep {
+            return;
+        }
         let shard = &mut *self.shards[shard].write();
         let affected = |entry: &&mut Entry| {
             entry.confirmed
@@ -180,6 +183,13 @@ impl Recent {
                 .tree
                 .raise_runs(&chain.blocks, runs);
         }
+    }
+
+    /// Leading blocks of `chain` placed on `lane`.
+    pub(crate) fn run_of(&self, chain: &Chain, lane: LaneIndex) -> u32 {
+        shard_of(chain).map_or(0, |shard| {
+            self.shards[shard].read().tree.run_of(&chain.blocks, lane)
+        })
     }
 
     /// Makes the oldest leave while the table is over a bound.

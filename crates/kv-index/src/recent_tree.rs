@@ -137,6 +137,26 @@ impl RecentTree {
         }
     }
 
+    /// Leading blocks of `blocks` placed on `lane`.
+    pub(crate) fn run_of(&self, blocks: &[BlockHash], lane: LaneIndex) -> u32 {
+        let (mut depth, mut ended) = (0, false);
+        while depth < blocks.len() && !ended {
+            let Some(node) = self.nodes.get(&blocks[depth]) else {
+                break;
+            };
+            if node
+                .lanes
+                .binary_search_by_key(&lane, |(lane, _)| *lane)
+                .is_err()
+            {
+                break;
+            }
+            depth = common_run(&node.blocks[..node.end], blocks, depth + 1);
+            ended = depth < node.end;
+        }
+        depth as u32
+    }
+
     /// Ends the node `key` at depth `end`; a new one continues it with the same placements.
     fn split(&mut self, key: BlockHash, end: usize) {
         let Some(node) = self.nodes.get_mut(&key) else {

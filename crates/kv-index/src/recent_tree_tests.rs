@@ -52,7 +52,9 @@ proptest! {
             let mut runs = vec![0; 4];
             tree.raise_runs(&blocks_of(&asked), &mut runs);
             let expected: Vec<u32> = (0..4).map(|lane| expected(&placed, &asked, lane)).collect();
-            prop_assert_eq!(runs, expected);
+            let alone: Vec<u32> = (0..4).map(|lane| tree.run_of(&blocks_of(&asked), lane)).collect();
+            prop_assert_eq!(&runs, &expected);
+            prop_assert_eq!(alone, expected);
             prop_assert!(tree.nodes() <= placed.len() * 2, "{} nodes, {} placements", tree.nodes(), placed.len());
         }
         for (lane, symbols) in placed {

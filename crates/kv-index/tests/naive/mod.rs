@@ -111,13 +111,16 @@ impl Naive {
 
     pub(crate) fn set_capacity(&mut self, slot: Slot, blocks: u32) {
         if self.adopt(slot).is_some() {
-            self.seats.get_mut(&slot.index()).unwrap().capacity = Some(blocks);
+            self.seats
+                .get_mut(&slot.index())
+                .expect("is there")
+                .capacity = Some(blocks);
         }
     }
 
     pub(crate) fn clear(&mut self, slot: Slot) {
         if self.adopt(slot).is_some() {
-            let seat = self.seats.get_mut(&slot.index()).unwrap();
+            let seat = self.seats.get_mut(&slot.index()).expect("is there");
             seat.era += 1;
             seat.used.clear();
         }
@@ -135,7 +138,7 @@ impl Naive {
                         self.clock += 1;
                         let clock = self.clock;
                         let default = self.default_capacity;
-                        let seat = self.seats.get_mut(&seat.0).unwrap();
+                        let seat = self.seats.get_mut(&seat.0).expect("is there");
                         (1..=symbols.len()).for_each(|len| {
                             seat.used.insert(symbols[..len].to_vec(), clock);
                         });
@@ -145,7 +148,7 @@ impl Naive {
                 Op::Cut(seat, gone) if self.is_live(seat) => {
                     self.seats
                         .get_mut(&seat.0)
-                        .unwrap()
+                        .expect("is there")
                         .used
                         .retain(|prefix, _| !prefix.starts_with(&gone));
                 }
@@ -215,7 +218,7 @@ fn evict(seat: &mut Seat, default_capacity: u32) {
             .used
             .iter()
             .min_by_key(|(prefix, used)| (**used, Reverse(prefix.len())));
-        let oldest = oldest.map(|(prefix, _)| prefix.clone()).unwrap();
+        let oldest = oldest.map(|(prefix, _)| prefix.clone()).expect("not empty");
         seat.used.remove(&oldest);
     }
 }
