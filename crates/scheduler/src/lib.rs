@@ -13,10 +13,18 @@ mod filter;
 mod numbers;
 mod picker;
 mod plugin;
+mod plugins;
 mod profile;
 mod scorer;
 
 pub use candidates::{Ask, Candidates, EndpointInfo};
+pub use config::{
+    At, Compiled, ConfigError, DEFAULT_PRESET, DataLayer, Document, FlowControl, InflightWiring,
+    PRESETS, Parameters, Parser, Parsers, PluginRef, PluginSpec, PrefixWiring, Preset, Problem,
+    ProfilePlugin, ProfileSpec, RequestHandler, SchedulingConfig, ScrapeWiring, SourceSpec, Wiring,
+    compile, config_schema, suggest, yaml_problem,
+};
 pub use decision::{CandidateReason, Decision, NoEndpoint, ScoreReason};
 pub use plugin::{Filter, Picker, Raw, Rng, Scorer};
+pub use plugins::{Kind, NOT_BUILT, PLUGINS, PluginType, Stability, find};
 pub use profile::Profile;

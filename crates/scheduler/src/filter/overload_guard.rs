@@ -8,7 +8,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ParamError;
+use crate::config::{ParamError, params};
 use crate::numbers::load;
 use crate::{Ask, Candidates, Filter, Rng};
 
@@ -17,8 +17,10 @@ use crate::{Ask, Candidates, Filter, Rng};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Params {
     /// Milliseconds by which the wait may exceed the saving before the endpoint is removed.
-    pub(crate) slack_ms: f32,
+    pub(crate) slack_ms: f64,
 }
+
+impl params::Params for Params {}
 
 pub(crate) struct OverloadGuard {
     slack_ms: f32,
@@ -30,7 +32,7 @@ impl OverloadGuard {
             return Err(ParamError::new("slackMs", "must be 0 or more milliseconds"));
         }
         Ok(Self {
-            slack_ms: params.slack_ms,
+            slack_ms: params.slack_ms as f32,
         })
     }
 }

@@ -4,7 +4,7 @@ use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ParamError;
+use crate::config::{ParamError, params};
 use crate::numbers::{load, unit};
 use crate::{Ask, Candidates, Filter, Rng};
 
@@ -13,16 +13,16 @@ use crate::{Ask, Candidates, Filter, Rng};
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Params {
     /// Share of the prompt's blocks, 0..=1, from which an endpoint is sticky.
-    pub(crate) affinity_threshold: f32,
+    pub(crate) affinity_threshold: f64,
     /// Share of requests, 0..=1, for which the filter does nothing, so that others warm up.
     pub(crate) exploration_probability: f64,
     /// Milliseconds by which the best sticky endpoint may be slower than the best other one; 0 sticks always.
     #[serde(rename = "maxTTFTPenaltyMs")]
-    pub(crate) max_ttft_penalty_ms: f32,
+    pub(crate) max_ttft_penalty_ms: f64,
     /// Where the time to first token comes from: `prefillThroughput`.
     pub(crate) ttft_source: String,
     /// Prompt tokens an endpoint prefills per second.
-    pub(crate) peak_prefill_throughput: f32,
+    pub(crate) peak_prefill_throughput: f64,
 }
 
 impl Default for Params {
@@ -37,6 +37,8 @@ impl Default for Params {
     }
 }
 
+impl params::Params for Params {}
+
 pub(crate) struct PrefixAffinity {
     threshold: f32,
     exploration: f64,
@@ -47,7 +49,7 @@ pub(crate) struct PrefixAffinity {
 impl PrefixAffinity {
     pub(crate) fn new(params: &Params) -> Result<Self, ParamError> {
         let within = |x: f64| (0.0..=1.0).contains(&x);
-        if !within(f64::from(params.affinity_threshold)) {
+        if !within(params.affinity_threshold) {
             return Err(ParamError::new(
                 "affinityThreshold",
                 "must be between 0 and 1",
@@ -82,10 +84,10 @@ impl PrefixAffinity {
             _ => return Err(ParamError::new("ttftSource", "must be `prefillThroughput`")),
         }
         Ok(Self {
-            threshold: params.affinity_threshold,
+            threshold: params.affinity_threshold as f32,
             exploration: params.exploration_probability,
-            max_penalty_ms: params.max_ttft_penalty_ms,
-            ms_per_token: 1000.0 / params.peak_prefill_throughput,
+            max_penalty_ms: params.max_ttft_penalty_ms as f32,
+            ms_per_token: (1000.0 / params.peak_prefill_throughput) as f32,
         })
     }
 

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::config::ParamError;
+use crate::config::{ParamError, params};
 use crate::numbers::load;
 use crate::{Ask, Candidates, Filter, Rng};
 
@@ -17,13 +17,15 @@ pub(crate) struct Params {
     pub(crate) fallback_on_empty: bool,
 }
 
+impl params::Params for Params {}
+
 /// One limit.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Condition {
     pub(crate) metric: Metric,
     /// Largest value that still passes, in the metric's own unit (requests, or 0..=1 for the KV cache).
-    pub(crate) max_value: f32,
+    pub(crate) max_value: f64,
 }
 
 /// What a condition looks at.
@@ -92,7 +94,7 @@ impl Utilization {
     fn broken(&self, candidates: &Candidates, row: usize) -> Option<&Condition> {
         self.conditions
             .iter()
-            .find(|c| load(c.metric.column(candidates)[row]) > c.max_value)
+            .find(|c| f64::from(load(c.metric.column(candidates)[row])) > c.max_value)
     }
 }
 

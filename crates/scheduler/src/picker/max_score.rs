@@ -7,12 +7,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{kept_rows, max_endpoints};
-use crate::config::ParamError;
+use crate::config::{ParamError, params};
 use crate::numbers::mix;
 use crate::{Candidates, Decision, Picker, Rng};
 
 /// Totals this close to the best of their tier are equal.
-const TIE_MARGIN: f32 = 0.01;
+const TIE_MARGIN: f64 = 0.01;
 
 /// Parameters of `max-score-picker`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub(crate) struct Params {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_num_of_endpoints: Option<u32>,
     /// Totals within this distance of the best of their tier are ties.
-    pub(crate) tie_margin: f32,
+    pub(crate) tie_margin: f64,
 }
 
 impl Default for Params {
@@ -35,20 +35,24 @@ impl Default for Params {
     }
 }
 
+impl params::Params for Params {}
+
 /// `max-score-picker`: descending totals; ties by least recent pick, then by chance.
 pub(crate) struct MaxScore {
     limit: usize,
     tie_margin: f32,
+    seed: u64,
 }
 
 impl MaxScore {
-    pub(crate) fn new(params: &Params) -> Result<Self, ParamError> {
+    pub(crate) fn new(params: &Params, seed: u64) -> Result<Self, ParamError> {
         if !(params.tie_margin >= 0.0 && params.tie_margin.is_finite()) {
             return Err(ParamError::new("tieMargin", "must be 0 or more"));
         }
         Ok(Self {
             limit: max_endpoints(params.max_num_of_endpoints)?,
-            tie_margin: params.tie_margin,
+            tie_margin: params.tie_margin as f32,
+            seed,
         })
     }
 }
@@ -64,7 +68,7 @@ impl Picker for MaxScore {
         order: &mut Vec<u32>,
     ) {
         let limit = limit.min(self.limit);
-        let seed = rng.next_u64();
+        let seed = rng.next_u64() ^ self.seed;
         let turn = |row: u32| {
             (
                 candidates.last_pick[row as usize],

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Decision;
-use crate::config::ParamError;
+use crate::config::{ParamError, params};
 
 /// Parameters of `random-picker` and `weighted-random-picker`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -19,6 +19,8 @@ pub(crate) struct Params {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_num_of_endpoints: Option<u32>,
 }
+
+impl params::Params for Params {}
 
 /// Reads `maxNumOfEndpoints`.
 fn max_endpoints(configured: Option<u32>) -> Result<usize, ParamError> {

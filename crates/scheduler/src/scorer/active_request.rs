@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units;
-use crate::config::{INFLIGHT_LOAD_PRODUCER, ParamError};
+use crate::config::{INFLIGHT_LOAD_PRODUCER, ParamError, params};
 use crate::numbers::{kept_range, load, unit};
 use crate::{Ask, Candidates, Raw, Scorer};
 
@@ -15,7 +15,7 @@ pub(crate) struct Params {
     /// Requests in flight up to which an endpoint counts as idle and scores 1.
     pub(crate) idle_threshold: u32,
     /// Best score, 0..=1, of an endpoint that is not idle.
-    pub(crate) max_busy_score: f32,
+    pub(crate) max_busy_score: f64,
     /// Name of the producer of counts: an `inflight-load-producer`.
     pub(crate) in_flight_load_producer_name: String,
 }
@@ -27,6 +27,16 @@ impl Default for Params {
             max_busy_score: 1.0,
             in_flight_load_producer_name: INFLIGHT_LOAD_PRODUCER.to_owned(),
         }
+    }
+}
+
+impl params::Params for Params {
+    fn references(&self) -> Vec<params::Reference> {
+        vec![params::Reference {
+            parameter: "inFlightLoadProducerName",
+            name: self.in_flight_load_producer_name.clone(),
+            to: params::Target::Plugin(INFLIGHT_LOAD_PRODUCER),
+        }]
     }
 }
 
@@ -43,7 +53,7 @@ impl ActiveRequest {
         }
         Ok(Self {
             idle_threshold: params.idle_threshold as f32,
-            max_busy_score: params.max_busy_score,
+            max_busy_score: params.max_busy_score as f32,
         })
     }
 }

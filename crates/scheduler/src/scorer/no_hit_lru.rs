@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units;
-use crate::config::{APPROX_PREFIX_PRODUCER, ParamError};
+use crate::config::{APPROX_PREFIX_PRODUCER, ParamError, params};
 use crate::{Ask, Candidates, Raw, Scorer};
 
 /// Parameters of `no-hit-lru-scorer`.
@@ -30,6 +30,16 @@ impl Default for Params {
             lru_size: 1024,
             prefix_match_info_producer_name: APPROX_PREFIX_PRODUCER.to_owned(),
         }
+    }
+}
+
+impl params::Params for Params {
+    fn references(&self) -> Vec<params::Reference> {
+        vec![params::Reference {
+            parameter: "prefixMatchInfoProducerName",
+            name: self.prefix_match_info_producer_name.clone(),
+            to: params::Target::Plugin(APPROX_PREFIX_PRODUCER),
+        }]
     }
 }
 

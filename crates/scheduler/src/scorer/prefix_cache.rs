@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units;
-use crate::config::{APPROX_PREFIX_PRODUCER, ParamError};
+use crate::config::{APPROX_PREFIX_PRODUCER, ParamError, params};
 use crate::numbers::{load, unit};
 use crate::{Ask, Candidates, Raw, Scorer};
 
@@ -15,9 +15,9 @@ pub(crate) struct Params {
     /// Name of the producer of matches: an `approx-prefix-cache-producer`.
     pub(crate) prefix_match_info_producer_name: String,
     /// Share of the score, 0..=1, that goes by the absolute length of the match instead of its ratio.
-    pub(crate) match_length_weight: f32,
+    pub(crate) match_length_weight: f64,
     /// Tokens of match at which the length part reaches 1.
-    pub(crate) match_length_scale_tokens: f32,
+    pub(crate) match_length_scale_tokens: f64,
 }
 
 impl Default for Params {
@@ -27,6 +27,16 @@ impl Default for Params {
             match_length_weight: 0.0,
             match_length_scale_tokens: 8192.0,
         }
+    }
+}
+
+impl params::Params for Params {
+    fn references(&self) -> Vec<params::Reference> {
+        vec![params::Reference {
+            parameter: "prefixMatchInfoProducerName",
+            name: self.prefix_match_info_producer_name.clone(),
+            to: params::Target::Plugin(APPROX_PREFIX_PRODUCER),
+        }]
     }
 }
 
@@ -52,8 +62,8 @@ impl PrefixCache {
             ));
         }
         Ok(Self {
-            length_weight: params.match_length_weight,
-            per_scale_token: 1.0 / params.match_length_scale_tokens,
+            length_weight: params.match_length_weight as f32,
+            per_scale_token: (1.0 / params.match_length_scale_tokens) as f32,
         })
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sessions::Sessions;
 use super::units;
-use crate::config::ParamError;
+use crate::config::{ParamError, params};
 use crate::{Ask, Candidates, EndpointInfo, Raw, Scorer};
 
 /// Parameters of `session-affinity-scorer`.
@@ -76,6 +76,19 @@ impl Default for Params {
             session_id_config: SessionIdConfig::default(),
             profile_name: String::new(),
         }
+    }
+}
+
+impl params::Params for Params {
+    fn references(&self) -> Vec<params::Reference> {
+        if self.profile_name.is_empty() {
+            return Vec::new();
+        }
+        vec![params::Reference {
+            parameter: "profileName",
+            name: self.profile_name.clone(),
+            to: params::Target::Profile,
+        }]
     }
 }
 

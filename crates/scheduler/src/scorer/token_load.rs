@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units;
-use crate::config::{INFLIGHT_LOAD_PRODUCER, ParamError};
+use crate::config::{INFLIGHT_LOAD_PRODUCER, ParamError, params};
 use crate::numbers::{load, unit};
 use crate::{Ask, Candidates, Raw, Scorer};
 
@@ -24,6 +24,16 @@ impl Default for Params {
             queue_threshold_tokens: 4_194_304,
             in_flight_load_producer_name: INFLIGHT_LOAD_PRODUCER.to_owned(),
         }
+    }
+}
+
+impl params::Params for Params {
+    fn references(&self) -> Vec<params::Reference> {
+        vec![params::Reference {
+            parameter: "inFlightLoadProducerName",
+            name: self.in_flight_load_producer_name.clone(),
+            to: params::Target::Plugin(INFLIGHT_LOAD_PRODUCER),
+        }]
     }
 }
 

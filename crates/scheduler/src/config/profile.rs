@@ -1,0 +1,189 @@
+//! Which filters, scorers and picker make the profile?
+
+use std::sync::Arc;
+
+use super::document::{Document, ProfilePlugin, ProfileSpec};
+use super::error::Problem;
+use super::instances::Instances;
+use super::located::At;
+use crate::plugins::{Kind, Part};
+use crate::profile::{Named, Profile, Weighted};
+use crate::{Filter, Picker};
+
+const IN_PROFILE: [Kind; 3] = [Kind::Filter, Kind::Scorer, Kind::Picker];
+const DEFAULT_PROFILE: &str = "default";
+const DEFAULT_PICKER: &str = "max-score-picker";
+const DEFAULT_WEIGHT: f64 = 1.0;
+
+/// The profile and how it is written out in full; `None` when there is no usable one.
+pub(crate) fn build(
+    document: &Document,
+    instances: &mut Instances,
+    problems: &mut Vec<Problem>,
+    notes: &mut Vec<String>,
+) -> Option<(Profile, ProfileSpec)> {
+    let mut spec = chosen(document, instances, problems)?;
+    let before = problems.len();
+    check(&mut spec, instances, problems);
+    if problems.len() > before {
+        return None;
+    }
+    note_unused(&spec, instances, notes);
+    with_picker(&mut spec, instances);
+    Some((assemble(&spec, instances)?, spec))
+}
+
+fn chosen(
+    document: &Document,
+    instances: &Instances,
+    problems: &mut Vec<Problem>,
+) -> Option<ProfileSpec> {
+    match document.scheduling_profiles.as_slice() {
+        [] => Some(ProfileSpec {
+            name: DEFAULT_PROFILE.into(),
+            plugins: everything(instances),
+        }),
+        [only] => Some(only.clone()),
+        [_, second, ..] => {
+            let message = "a second profile; `single-profile-handler` runs one, and no other handler is built: keep one";
+            problems.push(Problem::at(&second.name, "schedulingProfiles[1]", message));
+            None
+        }
+    }
+}
+
+fn everything(instances: &Instances) -> Vec<ProfilePlugin> {
+    let usable = instances
+        .all
+        .iter()
+        .filter(|instance| instance.r#type.kind.in_profile());
+    usable
+        .map(|instance| ProfilePlugin {
+            plugin_ref: instance.name.clone(),
+            weight: None,
+        })
+        .collect()
+}
+
+/// Every reference resolves, weights are scorers' and sane, nothing is listed twice. Fills in weights.
+fn check(spec: &mut ProfileSpec, instances: &Instances, problems: &mut Vec<Problem>) {
+    let mut seen: Vec<String> = Vec::new();
+    let mut picker = false;
+    for (index, plugin) in spec.plugins.iter_mut().enumerate() {
+        let path = format!("schedulingProfiles[0].plugins[{index}]");
+        let reference = plugin.plugin_ref.clone();
+        let Some(instance) = instances.resolve(&reference, &path, &IN_PROFILE, problems) else {
+            continue;
+        };
+        if seen.contains(&reference.value) {
+            problems.push(Problem::at(
+                &reference,
+                &path,
+                format!("`{reference}` is listed twice; keep one"),
+            ));
+        }
+        seen.push(reference.value.clone());
+        if instance.r#type.kind == Kind::Picker {
+            if picker {
+                let message = format!("`{reference}` is a second picker; keep one");
+                problems.push(Problem::at(&reference, &path, message));
+            }
+            picker = true;
+        }
+        weigh(plugin, instance.r#type.kind, &path, problems);
+    }
+}
+
+fn weigh(plugin: &mut ProfilePlugin, kind: Kind, path: &str, problems: &mut Vec<Problem>) {
+    let path = format!("{path}.weight");
+    match (&plugin.weight, kind) {
+        (Some(weight), Kind::Scorer) if !(weight.is_finite() && weight.value >= 0.0) => {
+            problems.push(Problem::at(weight, path, "must be 0 or more"));
+        }
+        (Some(weight), kind) if kind != Kind::Scorer => {
+            let message = format!(
+                "only scorers have weights, and `{}` is a {}",
+                plugin.plugin_ref,
+                kind.name()
+            );
+            problems.push(Problem::at(weight, path, message));
+        }
+        (None, Kind::Scorer) => plugin.weight = Some(At::nowhere(DEFAULT_WEIGHT)),
+        _ => {}
+    }
+}
+
+fn note_unused(spec: &ProfileSpec, instances: &Instances, notes: &mut Vec<String>) {
+    for instance in instances
+        .all
+        .iter()
+        .filter(|instance| instance.r#type.kind.in_profile())
+    {
+        if !spec
+            .plugins
+            .iter()
+            .any(|plugin| plugin.plugin_ref.value == instance.name.value)
+        {
+            notes.push(format!(
+                "`{}` is declared and no profile uses it",
+                instance.name
+            ));
+        }
+    }
+}
+
+fn with_picker(spec: &mut ProfileSpec, instances: &mut Instances) {
+    let kind = |plugin: &ProfilePlugin| {
+        instances
+            .find(&plugin.plugin_ref)
+            .map(|index| instances.all[index].r#type.kind)
+    };
+    if spec
+        .plugins
+        .iter()
+        .any(|plugin| kind(plugin) == Some(Kind::Picker))
+    {
+        return;
+    }
+    // A declared one that no profile lists keeps its name to itself; the added one is then the same type.
+    if instances.find(DEFAULT_PICKER).is_none() {
+        instances.add(DEFAULT_PICKER);
+    }
+    spec.plugins.push(ProfilePlugin {
+        plugin_ref: DEFAULT_PICKER.into(),
+        weight: None,
+    });
+}
+
+fn assemble(spec: &ProfileSpec, instances: &mut Instances) -> Option<Profile> {
+    let (mut filters, mut scorers, mut picker) = (Vec::new(), Vec::new(), None);
+    for plugin in &spec.plugins {
+        let index = instances.find(&plugin.plugin_ref)?;
+        let name: Arc<str> = plugin.plugin_ref.as_str().into();
+        match instances.all[index].part.take()? {
+            Part::Filter(plugin) => filters.push(Named::<dyn Filter> { name, plugin }),
+            Part::Scorer(scorer) => {
+                let weight = plugin
+                    .weight
+                    .as_ref()
+                    .map_or(DEFAULT_WEIGHT, |weight| weight.value)
+                    as f32;
+                scorers.push(Weighted {
+                    scorer: Named {
+                        name,
+                        plugin: scorer,
+                    },
+                    weight,
+                });
+            }
+            Part::Picker(plugin) => picker = Some(Named::<dyn Picker> { name, plugin }),
+            Part::Wire(_) => return None,
+        }
+    }
+    Some(Profile::new(
+        spec.name.as_str().into(),
+        filters,
+        scorers,
+        picker?,
+    ))
+}
