@@ -185,3 +185,19 @@ fn several_prompts_of_a_request_add_up() {
     index.lookup(&chain, &mut matches);
     assert_eq!((matches.blocks(A), matches.blocks(B)), (0, 20));
 }
+
+#[test]
+fn memory_stays_under_its_cap() {
+    let index = index(64);
+    for n in 0..600_u32 {
+        let slot = Slot::new((n % 7) as u16, 0);
+        index.confirm(index.place(slot, &chain(&n.to_string(), 100)));
+        index.apply_pending(usize::MAX);
+        assert!(index.stats().approximate_bytes <= 1 << 20);
+    }
+    let stats = index.stats();
+    assert_eq!(stats.held_blocks + stats.evicted_blocks, 60_000);
+    assert!(stats.held_blocks > 15_000, "{stats:?}");
+    let youngest = chain("599", 100);
+    assert_eq!(run(&index, Slot::new(599 % 7, 0), &youngest), 100);
+}
