@@ -69,6 +69,7 @@ fn closed_run(shared: &Shared, lane: LaneId, chain: &Chain) -> usize {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
     fn held_sets_stay_closed(
         steps in proptest::collection::vec(

@@ -189,6 +189,7 @@ fn several_prompts_of_a_request_add_up() {
 #[test]
 fn memory_stays_under_its_cap() {
     let index = index(64);
+    (0..7).for_each(|slot| index.set_capacity(Slot::new(slot, 0), 1 << 20));
     for n in 0..600_u32 {
         let slot = Slot::new((n % 7) as u16, 0);
         index.confirm(index.place(slot, &chain(&n.to_string(), 100)));
