@@ -11,5 +11,6 @@ mod json;
 pub mod metrics;
 pub mod models;
 pub mod openai;
+mod read;
 pub mod sse;
 pub mod usage;

@@ -1,6 +1,11 @@
 //! What does an engine's `/metrics` page say about its load and cache?
 
-use crate::dialect::Dialect;
+mod collect;
+mod line;
+mod spec;
+
+use crate::dialect::{ALL, Dialect};
+use line::{Lines, Series};
 
 /// What one scrape said; `None` is "the page did not say", never zero.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,11 +41,33 @@ pub struct Selector<'a> {
 
 /// Reads the series `dialect` names and skips every other line unparsed. Old and new names are accepted,
 /// the first present wins; several series of one name (ranks, models) are summed, usage is averaged.
-pub fn parse(_page: &[u8], _dialect: &Dialect, _selector: Selector<'_>) -> EngineMetrics {
-    EngineMetrics::default()
+/// A series without the selector's label passes it; a value that is no finite number is as good as absent.
+pub fn parse(page: &[u8], dialect: &Dialect, selector: Selector<'_>) -> EngineMetrics {
+    let wanted = spec::Wanted::of(dialect);
+    let mut collected = collect::Collected::new(dialect, selector);
+    for line in Lines::of(page) {
+        if let Some(name) = line.name(|len| wanted.may_have(len)) {
+            wanted.each(name, |what, spec| {
+                if let Some(series) = Series::read(line, name) {
+                    collected.take(what, spec, &series);
+                }
+            });
+        }
+    }
+    collected.into_metrics()
 }
 
 /// Which dialect a page is written in, by the metric prefixes it uses.
-pub fn detect(_page: &[u8]) -> Option<&'static Dialect> {
-    None
+pub fn detect(page: &[u8]) -> Option<&'static Dialect> {
+    let mut best = ALL.len();
+    for line in Lines::of(page) {
+        let fits = |dialect: &&Dialect| line.starts_with(dialect.prefix.as_bytes());
+        if let Some(found) = ALL[..best].iter().position(fits) {
+            best = found;
+            if best == 0 {
+                break;
+            }
+        }
+    }
+    ALL.get(best).copied()
 }

@@ -85,7 +85,11 @@ impl<'a> Cursor<'a> {
                 continue;
             }
             if !self.eat(b',') {
-                let what = if object { "expected `,` or `}`" } else { "expected `,` or `]`" };
+                let what = if object {
+                    "expected `,` or `}`"
+                } else {
+                    "expected `,` or `]`"
+                };
                 return Err(self.fault_or_end(what));
             }
             if object {

@@ -84,7 +84,11 @@ impl<'a> Cursor<'a> {
             Some(b'u') => return self.unicode_escape(),
             other => {
                 self.pos = at;
-                let what = if other.is_none() { "unterminated string" } else { "unknown escape in a string" };
+                let what = if other.is_none() {
+                    "unterminated string"
+                } else {
+                    "unknown escape in a string"
+                };
                 return Err(self.fault(what));
             }
         })
@@ -142,7 +146,10 @@ fn find_special(bytes: &[u8], from: usize) -> usize {
         }
     }
     while let Some(stride) = bytes.get(at..at + STRIDE) {
-        if stride.iter().fold(false, |seen, &byte| seen | is_special(byte)) {
+        if stride
+            .iter()
+            .fold(false, |seen, &byte| seen | is_special(byte))
+        {
             break;
         }
         at += STRIDE;

@@ -161,7 +161,11 @@ fn json(raw: Raw<'_>, hints: Hints, out: &mut impl FnMut(&[u8])) {
                 at.eat(byte);
                 out(&[byte]);
                 let opens = matches!(byte, b'{' | b'[');
-                depth = if opens { depth + 1 } else { depth.saturating_sub(1) };
+                depth = if opens {
+                    depth + 1
+                } else {
+                    depth.saturating_sub(1)
+                };
             }
             b',' | b':' => {
                 at.eat(byte);

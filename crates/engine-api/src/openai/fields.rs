@@ -47,7 +47,9 @@ pub fn parse<'a>(route: Route, body: &'a [u8]) -> Result<RequestView<'a>, BodyEr
     let text = simdutf8::basic::from_utf8(body).map_err(|_| BodyError::Utf8 {
         offset: first_bad_byte(body),
     })?;
-    fields.read(route, text).map_err(|stop| stop.in_text(text))?;
+    fields
+        .read(route, text)
+        .map_err(|stop| stop.in_text(text))?;
     fields.into_view(route)
 }
 
@@ -100,7 +102,9 @@ impl<'a> Fields<'a> {
         match key {
             "model" => self.model = field(at, |at| string(at, "model"))?,
             "stream" => self.stream = field(at, |at| boolean(at, "stream"))?,
-            "stream_options" => self.include_usage = field(at, stream_options)?.map(Option::flatten),
+            "stream_options" => {
+                self.include_usage = field(at, stream_options)?.map(Option::flatten)
+            }
             "max_completion_tokens" => {
                 self.max_completion_tokens = field(at, |at| tokens(at, "max_completion_tokens"))?;
             }
@@ -134,7 +138,8 @@ impl<'a> Fields<'a> {
                 self.add_generation_prompt = field(at, |at| boolean(at, "add_generation_prompt"))?;
             }
             (Route::Chat, "continue_final_message") => {
-                self.continue_final_message = field(at, |at| boolean(at, "continue_final_message"))?;
+                self.continue_final_message =
+                    field(at, |at| boolean(at, "continue_final_message"))?;
             }
             _ => return self.template(route, at, key),
         }
@@ -169,7 +174,9 @@ impl<'a> Fields<'a> {
             include_usage: self.include_usage?.unwrap_or(false),
             max_tokens: {
                 let (max_tokens, max_output_tokens) = (self.max_tokens?, self.max_output_tokens?);
-                self.max_completion_tokens?.or(max_tokens).or(max_output_tokens)
+                self.max_completion_tokens?
+                    .or(max_tokens)
+                    .or(max_output_tokens)
             },
             cache_salt: self.cache_salt?,
             previous_response_id: self.previous_response_id?,

@@ -115,7 +115,10 @@ fn set_other<'a>(
         return Ok(());
     }
     if message.other.len() == MAX_OTHER_MEMBERS {
-        return Err(Stop::wrong("messages", "made of objects of at most 64 extra members"));
+        return Err(Stop::wrong(
+            "messages",
+            "made of objects of at most 64 extra members",
+        ));
     }
     message.other.push((key, raw));
     Ok(())

@@ -1,9 +1,9 @@
 //! What stands in `prompt`?
 
+use super::Prompt;
 use super::error::Stop;
 use super::fields::string;
 use super::messages::Budget;
-use super::Prompt;
 use crate::json::Cursor;
 
 const EXPECTED: &str = "a string, a list of strings, a list of token ids or a list of such lists";
