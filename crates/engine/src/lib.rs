@@ -6,7 +6,9 @@
 //! shell. Every answer says that it is simulated.
 
 mod args;
+pub mod backend;
 mod fault;
+pub mod model;
 
 pub use args::{EngineArgs, LoraModule, TextMode};
 pub use fault::{Fault, Kind as FaultKind};

@@ -17,7 +17,11 @@ impl FillerVocabulary {
     #[must_use]
     pub fn new(ids: impl Into<Arc<[u32]>>) -> Self {
         let ids: Arc<[u32]> = ids.into();
-        if ids.is_empty() { Self::default() } else { Self(ids) }
+        if ids.is_empty() {
+            Self::default()
+        } else {
+            Self(ids)
+        }
     }
 }
 
@@ -28,7 +32,11 @@ impl Default for FillerVocabulary {
 }
 
 /// The next token of a sequence.
-pub(super) fn next_token(vocabulary: &FillerVocabulary, seed: u64, sequence: &SequenceStep<'_>) -> u32 {
+pub(super) fn next_token(
+    vocabulary: &FillerVocabulary,
+    seed: u64,
+    sequence: &SequenceStep<'_>,
+) -> u32 {
     let position = sequence.output.len();
     if let Some(stop) = natural_end(sequence.generation, sequence.prompt.len(), position) {
         return stop;
@@ -36,7 +44,10 @@ pub(super) fn next_token(vocabulary: &FillerVocabulary, seed: u64, sequence: &Se
     match sequence.generation.text {
         Text::Echo => sequence.prompt[position % sequence.prompt.len()],
         Text::Filler => {
-            let text_seed = sequence.generation.seed.unwrap_or_else(|| prompt_seed(sequence.prompt));
+            let text_seed = sequence
+                .generation
+                .seed
+                .unwrap_or_else(|| prompt_seed(sequence.prompt));
             let draw = mix(mix(seed ^ text_seed).wrapping_add(position as u64));
             vocabulary.0[(draw % vocabulary.0.len() as u64) as usize]
         }
@@ -49,13 +60,17 @@ fn natural_end(generation: &Generation, prompt_tokens: usize, position: usize) -
         Text::Echo => prompt_tokens,
         Text::Filler => generation.natural_tokens?,
     };
-    (position >= length.max(generation.min_tokens)).then(|| generation.stop_token_ids.first().copied()).flatten()
+    (position >= length.max(generation.min_tokens))
+        .then(|| generation.stop_token_ids.first().copied())
+        .flatten()
 }
 
 /// Length and last tokens tell prompts apart well enough for filler.
 fn prompt_seed(prompt: &[u32]) -> u64 {
     let tail = &prompt[prompt.len().saturating_sub(8)..];
-    tail.iter().fold(prompt.len() as u64, |seed, &token| mix(seed ^ u64::from(token)))
+    tail.iter().fold(prompt.len() as u64, |seed, &token| {
+        mix(seed ^ u64::from(token))
+    })
 }
 
 /// A bijective mixer with good avalanche (the finaliser of SplitMix64).

@@ -80,7 +80,10 @@ impl Profile {
     #[must_use]
     pub fn all() -> &'static [Self] {
         static ALL: OnceLock<Vec<Profile>> = OnceLock::new();
-        ALL.get_or_init(|| serde_json::from_str(PROFILES_JSON).expect("the embedded profiles are valid; a test reads them"))
+        ALL.get_or_init(|| {
+            serde_json::from_str(PROFILES_JSON)
+                .expect("the embedded profiles are valid; a test reads them")
+        })
     }
 
     /// The profile of that name.
@@ -88,10 +91,18 @@ impl Profile {
     /// # Errors
     /// There is none; the error names those there are.
     pub fn named(name: &str) -> Result<Self, ProfileError> {
-        Self::all().iter().find(|profile| profile.name == name).cloned().ok_or_else(|| ProfileError {
-            name: name.to_owned(),
-            known: Self::all().iter().map(|profile| profile.name.as_str()).collect::<Vec<_>>().join(", "),
-        })
+        Self::all()
+            .iter()
+            .find(|profile| profile.name == name)
+            .cloned()
+            .ok_or_else(|| ProfileError {
+                name: name.to_owned(),
+                known: Self::all()
+                    .iter()
+                    .map(|profile| profile.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
     }
 
     /// Blocks of this size that the KV cache holds, the null block included.

@@ -24,7 +24,12 @@ pub struct SimulatedOptions {
 
 impl Default for SimulatedOptions {
     fn default() -> Self {
-        Self { time_scale: 1.0, cold: false, seed: 0, vocabulary: FillerVocabulary::default() }
+        Self {
+            time_scale: 1.0,
+            cold: false,
+            seed: 0,
+            vocabulary: FillerVocabulary::default(),
+        }
     }
 }
 
@@ -44,7 +49,11 @@ impl SimulatedBackend {
         if !(options.time_scale.is_finite() && options.time_scale >= 0.0) {
             options.time_scale = 1.0;
         }
-        Self { profile, options, compiled: HashSet::new() }
+        Self {
+            profile,
+            options,
+            compiled: HashSet::new(),
+        }
     }
 
     /// The accelerator simulated.
@@ -56,7 +65,9 @@ impl SimulatedBackend {
     /// Compile time of this shape, when it is new.
     fn compile(&mut self, load: StepLoad) -> Duration {
         match &self.profile.padding {
-            Some(padding) if self.options.cold && self.compiled.insert((load.tokens, load.sequences)) => {
+            Some(padding)
+                if self.options.cold && self.compiled.insert((load.tokens, load.sequences)) =>
+            {
                 Duration::from_secs_f64(padding.compile_ms / 1e3)
             }
             _ => Duration::ZERO,
@@ -67,7 +78,11 @@ impl SimulatedBackend {
 impl Backend for SimulatedBackend {
     fn run(&mut self, step: &Step<'_>, sampled: &mut Vec<u32>) -> Result<Duration, BackendError> {
         for sequence in step.sequences.iter().filter(|sequence| sequence.samples) {
-            sampled.push(next_token(&self.options.vocabulary, self.options.seed, sequence));
+            sampled.push(next_token(
+                &self.options.vocabulary,
+                self.options.seed,
+                sequence,
+            ));
         }
         let load = StepLoad::of(step.sequences).padded(&self.profile);
         let duration = StepTime::of(&self.profile, load).total() + self.compile(load);

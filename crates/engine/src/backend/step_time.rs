@@ -36,7 +36,10 @@ impl StepLoad {
     /// Sums up a step.
     #[must_use]
     pub fn of(sequences: &[SequenceStep<'_>]) -> Self {
-        let mut load = Self { sequences: sequences.len(), ..Self::default() };
+        let mut load = Self {
+            sequences: sequences.len(),
+            ..Self::default()
+        };
         for sequence in sequences {
             load.add(sequence.computed_tokens, sequence.new_tokens);
         }
@@ -57,7 +60,10 @@ impl StepLoad {
     pub fn padded(mut self, profile: &Profile) -> Self {
         if let Some(padding) = &profile.padding {
             self.tokens = self.tokens.next_power_of_two().max(padding.min_tokens);
-            self.sequences = self.sequences.next_power_of_two().max(padding.min_sequences);
+            self.sequences = self
+                .sequences
+                .next_power_of_two()
+                .max(padding.min_sequences);
         }
         self
     }
@@ -88,8 +94,10 @@ impl StepTime {
             overhead_s: profile.step_overhead_ms / 1e3,
             weights_s: profile.weight_bytes / profile.bandwidth_bytes_per_s,
             compute_s: load.tokens as f64 * profile.flops_per_token / profile.flops_per_s,
-            attention_s: load.attention_pairs as f64 * profile.flops_per_attention_pair / profile.flops_per_s,
-            kv_s: load.context_tokens as f64 * profile.kv_bytes_per_token / profile.bandwidth_bytes_per_s,
+            attention_s: load.attention_pairs as f64 * profile.flops_per_attention_pair
+                / profile.flops_per_s,
+            kv_s: load.context_tokens as f64 * profile.kv_bytes_per_token
+                / profile.bandwidth_bytes_per_s,
             sequences_s: load.sequences as f64 * profile.sequence_overhead_ms / 1e3,
         }
     }
@@ -97,7 +105,11 @@ impl StepTime {
     /// The whole step.
     #[must_use]
     pub fn total(&self) -> Duration {
-        let seconds = self.overhead_s + self.weights_s.max(self.compute_s) + self.attention_s + self.kv_s + self.sequences_s;
+        let seconds = self.overhead_s
+            + self.weights_s.max(self.compute_s)
+            + self.attention_s
+            + self.kv_s
+            + self.sequences_s;
         Duration::from_secs_f64(seconds)
     }
 }

@@ -37,7 +37,7 @@ mod sequence;
 
 pub use batch::BatchModel;
 pub use block_pool::{BlockId, BlockPool};
-pub use config::{BatchConfig, ConfigError};
+pub use config::{BatchConfig, ConfigError, DEFAULT_HASH_SEED};
 pub use event::{CacheEvent, Event, FinishReason, RequestTimings};
 pub use hash::{BlockHash, ExtraKeys, HashAlgo, HashChain};
 pub use metrics::{Counters, Snapshot};
