@@ -15,7 +15,9 @@ mod picker;
 mod plugin;
 mod plugins;
 mod profile;
+mod reference;
 mod scorer;
+mod words;
 
 pub use candidates::{Ask, Candidates, EndpointInfo};
 pub use config::{
@@ -28,3 +30,5 @@ pub use decision::{CandidateReason, Decision, NoEndpoint, ScoreReason};
 pub use plugin::{Filter, Picker, Raw, Rng, Scorer};
 pub use plugins::{Kind, NOT_BUILT, PLUGINS, PluginType, Stability, find};
 pub use profile::Profile;
+pub use reference::plugins_markdown;
+pub use words::explain_words;

@@ -100,7 +100,7 @@ pub struct PluginType {
     /// Parameters of the field that are refused, with the reason.
     pub refused: &'static [(&'static str, &'static str)],
     pub(crate) schema: fn() -> Schema,
-    pub(crate) build: fn(&Input<'_>) -> Result<Built, ParamError>,
+    pub(crate) build: fn(&Input<'_>) -> Result<Built, Vec<ParamError>>,
 }
 
 impl PluginType {
@@ -144,12 +144,12 @@ pub fn find(name: &str) -> Option<&'static PluginType> {
 fn made<P: Params>(
     input: &Input<'_>,
     make: impl FnOnce(P) -> Result<Part, ParamError>,
-) -> Result<Built, ParamError> {
+) -> Result<Built, Vec<ParamError>> {
     let params: P = decode(input.parameters, input.refused)?;
     let parameters = serde_json::to_value(&params).unwrap_or(Value::Null);
     let references = params.references();
     Ok(Built {
-        part: make(params)?,
+        part: make(params).map_err(|error| vec![error])?,
         parameters,
         references,
     })
@@ -158,7 +158,7 @@ fn made<P: Params>(
 fn scorer<P: Params, S: Scorer + 'static>(
     input: &Input<'_>,
     make: fn(&P) -> Result<S, ParamError>,
-) -> Result<Built, ParamError> {
+) -> Result<Built, Vec<ParamError>> {
     made(input, |params: P| {
         Ok(Part::Scorer(Box::new(make(&params)?)))
     })
@@ -167,7 +167,7 @@ fn scorer<P: Params, S: Scorer + 'static>(
 fn filter<P: Params, F: Filter + 'static>(
     input: &Input<'_>,
     make: fn(&P) -> Result<F, ParamError>,
-) -> Result<Built, ParamError> {
+) -> Result<Built, Vec<ParamError>> {
     made(input, |params: P| {
         Ok(Part::Filter(Box::new(make(&params)?)))
     })
@@ -176,7 +176,7 @@ fn filter<P: Params, F: Filter + 'static>(
 fn picker<P: Params, K: Picker + 'static>(
     input: &Input<'_>,
     make: impl FnOnce(&P) -> Result<K, ParamError>,
-) -> Result<Built, ParamError> {
+) -> Result<Built, Vec<ParamError>> {
     made(input, |params: P| {
         Ok(Part::Picker(Box::new(make(&params)?)))
     })
@@ -185,7 +185,7 @@ fn picker<P: Params, K: Picker + 'static>(
 fn wire<P: Params + 'static>(
     input: &Input<'_>,
     apply: fn(&P, &mut Wiring) -> Result<(), ParamError>,
-) -> Result<Built, ParamError> {
+) -> Result<Built, Vec<ParamError>> {
     made(input, |params: P| {
         // Once on a copy to hear of bad values while the line is known, once for real.
         apply(&params, &mut Wiring::default())?;
@@ -196,7 +196,7 @@ fn wire<P: Params + 'static>(
     })
 }
 
-fn plain(input: &Input<'_>) -> Result<Built, ParamError> {
+fn plain(input: &Input<'_>) -> Result<Built, Vec<ParamError>> {
     wire(input, |_: &NoParams, _| Ok(()))
 }
 

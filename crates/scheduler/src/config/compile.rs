@@ -119,7 +119,10 @@ fn compile_document(document: &Document, seed: u64) -> Result<Compiled, ConfigEr
     let (profile, spec) = match profile::build(document, &mut instances, &mut problems, &mut notes)
     {
         Some(built) if problems.is_empty() => built,
-        _ => return Err(ConfigError { problems }),
+        _ => {
+            problems.sort_by_key(|problem| problem.line.unwrap_or(u64::MAX));
+            return Err(ConfigError { problems });
+        }
     };
     if profile.reads_scrape() && !wiring.scrape.enabled {
         let message = "the profile reads engine metrics, and nothing scrapes them; add `metrics-data-source` to `sources`";

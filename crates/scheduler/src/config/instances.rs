@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::document::{Document, Parameters, PluginSpec};
-use super::error::Problem;
+use super::error::{ParamError, Problem};
 use super::located::At;
 use super::params::{Reference, Target};
 use super::suggest::hint;
@@ -55,8 +55,8 @@ impl Instances {
         for (index, spec) in document.plugins.iter().enumerate() {
             match instances.instance(spec, index, seed) {
                 Ok(instance) => instances.all.push(instance),
-                Err(problem) => {
-                    problems.push(problem);
+                Err(found) => {
+                    problems.extend(found);
                     instances.broken.push(spec.name().value.clone());
                 }
             }
@@ -65,17 +65,22 @@ impl Instances {
         instances
     }
 
-    fn instance(&self, spec: &PluginSpec, index: usize, seed: u64) -> Result<Instance, Problem> {
+    fn instance(
+        &self,
+        spec: &PluginSpec,
+        index: usize,
+        seed: u64,
+    ) -> Result<Instance, Vec<Problem>> {
         let path = format!("plugins[{index}]");
         let name = spec.name();
         if name.is_empty() {
-            return Err(Problem::at(name, path, "the name is empty"));
+            return Err(vec![Problem::at(name, path, "the name is empty")]);
         }
         if self.find(name).is_some() || self.is_broken(name) {
             let message = format!("two plugins are called `{name}`; give one another `name`");
-            return Err(Problem::at(name, path, message));
+            return Err(vec![Problem::at(name, path, message)]);
         }
-        let r#type = find_type(&spec.r#type, &path)?;
+        let r#type = find_type(&spec.r#type, &path).map_err(|problem| vec![problem])?;
         if !r#type.kind.in_profile()
             && self
                 .all
@@ -86,27 +91,16 @@ impl Instances {
                 "a second `{}`; there is one of it here, keep one",
                 r#type.name
             );
-            return Err(Problem::at(&spec.r#type, path, message));
+            return Err(vec![Problem::at(&spec.r#type, path, message)]);
         }
         let input = Input {
             parameters: &spec.parameters,
             refused: r#type.refused,
             seed,
         };
-        let built = (r#type.build)(&input).map_err(|error| {
-            let written = spec
-                .parameters
-                .0
-                .iter()
-                .find(|(key, _)| key.value == error.parameter);
-            let line = written.map_or(spec.r#type.line, |(key, _)| key.line);
-            let dot = if error.parameter.is_empty() { "" } else { "." };
-            Problem {
-                line,
-                path: format!("{path}.parameters{dot}{}", error.parameter),
-                message: error.message,
-            }
-        })?;
+        let located = |error| located(spec, &path, error);
+        let built = (r#type.build)(&input)
+            .map_err(|errors| errors.into_iter().map(located).collect::<Vec<_>>())?;
         let (parameters, references) = (built.parameters, built.references);
         Ok(Instance {
             name: name.clone(),
@@ -182,7 +176,7 @@ impl Instances {
         let message = format!(
             "`{reference}` is a {}, and this place takes a {}",
             instance.r#type.kind.name(),
-            wanted.join(", ")
+            wanted.join(" or ")
         );
         problems.push(Problem::at(reference, path, message));
         None
@@ -250,6 +244,20 @@ impl Instances {
             }
         }
         wiring
+    }
+}
+
+fn located(spec: &PluginSpec, path: &str, error: ParamError) -> Problem {
+    let written = spec
+        .parameters
+        .0
+        .iter()
+        .find(|(key, _)| key.value == error.parameter);
+    let dot = if error.parameter.is_empty() { "" } else { "." };
+    Problem {
+        line: written.map_or(spec.r#type.line, |(key, _)| key.line),
+        path: format!("{path}.parameters{dot}{}", error.parameter),
+        message: error.message,
     }
 }
 

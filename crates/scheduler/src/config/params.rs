@@ -61,30 +61,44 @@ pub(crate) fn properties(schema: &Schema) -> Map<String, Value> {
 pub(crate) fn decode<P: Params>(
     written: &Parameters,
     refused: &[(&str, &str)],
-) -> Result<P, ParamError> {
+) -> Result<P, Vec<ParamError>> {
     let known = properties(&schema_of::<P>());
     let mut object = Map::new();
+    let mut errors = Vec::new();
     for (key, value) in &written.0 {
         if let Some((_, reason)) = refused.iter().find(|(name, _)| *name == key.value) {
-            return Err(ParamError::new(key, format!("not honoured: {reason}")));
-        }
-        if !known.contains_key(&key.value) {
+            errors.push(ParamError::new(key, format!("not honoured: {reason}")));
+        } else if !known.contains_key(&key.value) {
             let names = hint(key, known.keys().map(String::as_str));
-            return Err(ParamError::new(key, format!("unknown parameter{names}")));
+            errors.push(ParamError::new(key, format!("unknown parameter{names}")));
+        } else if let Err(error) = alone::<P>(key, value) {
+            errors.push(ParamError::new(key, in_words(&error)));
+        } else {
+            object.insert(key.value.clone(), value.clone());
         }
-        object.insert(key.value.clone(), value.clone());
     }
-    serde_json::from_value(Value::Object(object.clone()))
-        .map_err(|error| culprit::<P>(object, &error))
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    serde_json::from_value(Value::Object(object))
+        .map_err(|error| vec![ParamError::new("", in_words(&error))])
 }
 
-/// Which parameter is at fault: each has a default, so each can be read alone.
-fn culprit<P: Params>(object: Map<String, Value>, whole: &serde_json::Error) -> ParamError {
-    for (key, value) in object {
-        let alone = Map::from_iter([(key.clone(), value)]);
-        if let Err(error) = serde_json::from_value::<P>(Value::Object(alone)) {
-            return ParamError::new(&key, error.to_string());
-        }
+/// Every parameter has a default, so each can be read without the others, and blamed alone.
+fn alone<P: Params>(key: &str, value: &Value) -> Result<P, serde_json::Error> {
+    let object = Map::from_iter([(key.to_owned(), value.clone())]);
+    serde_json::from_value(Value::Object(object))
+}
+
+fn in_words(error: &serde_json::Error) -> String {
+    let mut message = error.to_string();
+    for (from, to) in [
+        ("expected f64", "expected a number"),
+        ("expected u32", "expected a whole number"),
+        ("expected u16", "expected a whole number"),
+        ("floating point", "number"),
+    ] {
+        message = message.replace(from, to);
     }
-    ParamError::new("", whole.to_string())
+    message
 }

@@ -1,4 +1,6 @@
 //! The scheduler as its users see it: documents in, decisions out.
 
-mod bench_rows;
 mod decide;
+mod documents;
+mod properties;
+mod rows;
