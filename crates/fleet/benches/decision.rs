@@ -217,13 +217,13 @@ fn hold(fleet: &Fleet, endpoints: usize, prompt_bytes: usize, rng: &mut Rng) -> 
             place(fleet, (first + holder) % endpoints, &chain);
         }
     }
-    fleet.tick(Duration::ZERO);
+    while fleet.write_index(65_536) > 0 {}
     while (fleet.report(Duration::ZERO).index_blocks as usize) < RESIDENT_BLOCKS {
         for _ in 0..64 {
             let filler = random_bytes(rng, 64 * 1_024);
             place(fleet, rng.random_range(0..endpoints), &chain(&filler));
         }
-        fleet.tick(Duration::ZERO);
+        while fleet.write_index(65_536) > 0 {}
     }
     held
 }

@@ -8,9 +8,6 @@ use kv_index::BLOCK_BYTES;
 use crate::learn::observe_prefill;
 use crate::{End, Failure, Fleet, Outcome, Reservation, SlotState};
 
-/// Index writes worked off by each finished request, so that the writer keeps pace without a thread of its own.
-const WRITES_PER_FINISH: usize = 4;
-
 impl Fleet {
     /// The first byte of a successful (2xx) response body is about to be passed on: prefill is over, what the
     /// prompt left in the engine's cache is there.
@@ -58,7 +55,6 @@ impl Fleet {
             }
         }
         self.judge(&reservation, outcome.end, now);
-        self.index.apply_pending(WRITES_PER_FINISH);
     }
 
     /// Health: only the engine's own failures count, never a client's.

@@ -19,9 +19,6 @@ const INDEX_QUEUE_OPS: usize = 16_384;
 /// Canonical blocks an endpoint is believed to hold before its real cache size is known: 64k tokens.
 const DEFAULT_CAPACITY_BLOCKS: u32 = 4_096;
 
-/// Index writes worked off by one tick.
-const WRITES_PER_TICK: usize = 65_536;
-
 /// One pool's state machine; shared by all threads.
 ///
 /// Readers (picks) take the published view and the live counters; one lock guards what only observations write.
@@ -92,16 +89,17 @@ impl Fleet {
             .map_or_else(ScrapeMark::default, |endpoint| endpoint.state.mark())
     }
 
-    /// Lets ejected endpoints whose time is up be picked again, applies pending index writes; call every
-    /// 100 ms or so, and after bursts.
+    /// Lets ejected endpoints whose time is up be picked again; call every 100 ms or so.
     pub fn tick(&self, now: Duration) {
-        let due = {
-            let mut members = self.members.lock();
-            members.end_ejections(now)
-        };
+        let due = self.members.lock().end_ejections(now);
         if due {
             self.publish(now);
         }
-        self.index.apply_pending(WRITES_PER_TICK);
+    }
+
+    /// Applies pending index writes, at most `limit`; returns how many. A write costs up to milliseconds for a
+    /// prompt of 100k tokens: call from a thread of its own, every few milliseconds, never from a request.
+    pub fn write_index(&self, limit: usize) -> usize {
+        self.index.apply_pending(limit)
     }
 }
