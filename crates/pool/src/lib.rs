@@ -6,18 +6,18 @@
 
 mod clock;
 mod config;
-//mod discovery;
+mod discovery;
 mod endpoint_url;
 mod error;
 mod feeds;
-//mod health;
-//mod http;
-//mod membership;
-//mod models;
-//mod pace;
-//mod scrape;
-//mod tls;
-//mod watched;
+mod health;
+mod http;
+mod membership;
+mod models;
+mod pace;
+mod scrape;
+mod tls;
+mod watched;
 
 pub use clock::Clock;
 pub use config::{

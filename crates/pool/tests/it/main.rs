@@ -1,0 +1,12 @@
+//! The feeds against real sockets on loopback.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+mod files;
+mod health;
+mod models;
+mod scale;
+mod scrape;
+mod support;
+mod tls;
+mod urls;
