@@ -2,6 +2,8 @@
 
 /// Block names against digests computed elsewhere.
 mod hashes;
+/// Whatever is asked for, in whatever order: nothing leaks, nothing is lost, and it can be repeated.
+mod properties;
 /// Durations against the runs and tables the profiles come from.
 mod timing;
 /// Recorded behaviour, step by step.
