@@ -69,11 +69,11 @@ impl Picker for MaxScore {
     ) {
         let limit = limit.min(self.limit);
         let seed = rng.next_u64() ^ self.seed;
-        let turn = |row: u32| {
-            (
-                candidates.last_pick[row as usize],
-                mix(seed ^ u64::from(row)),
-            )
+        let last_pick = |row: u32| candidates.last_pick[row as usize];
+        let draw = |row: u32| mix(seed ^ u64::from(row));
+        let before = |a: u32, b: u32| match last_pick(a).cmp(&last_pick(b)) {
+            Ordering::Equal => draw(a) < draw(b),
+            other => other == Ordering::Less,
         };
 
         // Only rows within a tie of the limit-th best can be in the list: two passes, no sort of all.
@@ -88,10 +88,7 @@ impl Picker for MaxScore {
             });
             let tier = move_to_front(rest, |row| totals[row as usize] >= best - self.tie_margin);
             let wanted = tier.min(limit - placed);
-            if wanted < tier {
-                rest[..tier].select_nth_unstable_by_key(wanted, |row| turn(*row));
-            }
-            rest[..wanted].sort_unstable_by_key(|row| turn(*row));
+            first_in_front(&mut rest[..tier], wanted, &before);
             placed += wanted;
         }
         order.truncate(limit);
@@ -125,4 +122,22 @@ fn move_to_front(rows: &mut [u32], wanted: impl Fn(u32) -> bool) -> usize {
         }
     }
     front
+}
+
+/// Puts the `wanted` first rows by `before` in front, in order; one pass, most rows are compared once.
+fn first_in_front(rows: &mut [u32], wanted: usize, before: &impl Fn(u32, u32) -> bool) {
+    for at in 0..rows.len() {
+        let mut place = at;
+        if at >= wanted {
+            place = wanted - 1;
+            if !before(rows[at], rows[place]) {
+                continue;
+            }
+            rows.swap(at, place);
+        }
+        while place > 0 && before(rows[place], rows[place - 1]) {
+            rows.swap(place, place - 1);
+            place -= 1;
+        }
+    }
 }
