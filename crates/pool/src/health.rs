@@ -12,6 +12,7 @@ use crate::{models, pace};
 pub(crate) async fn run(endpoint: &Watched) {
     let config = &endpoint.shared.config.health;
     let mut rng = pace::seeded(&endpoint.spec.name, "health");
+    tokio::time::sleep(pace::first(endpoint.count(), &mut rng)).await;
     loop {
         let interval = if check(endpoint).await {
             config.interval_ms

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use fleet::View;
+use fleet::{EndpointView, View};
 use kv_index::Slot;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -25,11 +25,14 @@ pub(crate) struct Membership {
 }
 
 struct Running {
+    name: Arc<str>,
     /// `None` where the endpoint's URL is of no use.
     watched: Option<Arc<Watched>>,
     stop: CancellationToken,
     /// Picks when last looked at.
     picks: u64,
+    /// Health when last looked at.
+    health: &'static str,
 }
 
 impl Membership {
@@ -71,6 +74,7 @@ impl Membership {
         running.retain(|slot, one| {
             let stays = view.get(*slot).is_some();
             if !stays {
+                tracing::info!(endpoint = one.name.as_ref(), "endpoint left");
                 one.stop.cancel();
             }
             stays
@@ -78,17 +82,23 @@ impl Membership {
         // Known before the first one starts: their pace depends on it.
         self.shared.endpoints.store(view.endpoints.len(), Relaxed);
         for endpoint in view.endpoints.iter() {
-            let Some(one) = running.get(&endpoint.slot) else {
+            let Some(one) = running.get_mut(&endpoint.slot) else {
                 let stop = self.shared.stop.child_token();
                 let watched = Watched::start(endpoint, &self.shared, stop.clone());
                 let one = Running {
+                    name: Arc::clone(&endpoint.spec.name),
                     watched,
                     stop,
                     picks: 0,
+                    health: endpoint.health.name(),
                 };
                 running.insert(endpoint.slot, one);
                 continue;
             };
+            let before = std::mem::replace(&mut one.health, endpoint.health.name());
+            if before != one.health {
+                tell(endpoint);
+            }
             if !answers(&endpoint.health)
                 && let Some(watched) = &one.watched
                 && watched.healthy.load(Relaxed)
@@ -110,5 +120,14 @@ impl Membership {
                 watched.traffic.notify_one();
             }
         }
+    }
+}
+
+/// One line for the log when an endpoint goes in or out of rotation.
+fn tell(endpoint: &EndpointView) {
+    let (name, health) = (&*endpoint.spec.name, endpoint.health.name());
+    match endpoint.health.reason() {
+        Some(reason) => tracing::warn!(endpoint = name, health, reason, "endpoint out of rotation"),
+        None => tracing::info!(endpoint = name, health, "endpoint health changed"),
     }
 }

@@ -9,6 +9,9 @@ use rand::{Rng, SeedableRng};
 /// Looks of one kind a second over all endpoints of a pool; beyond it each waits longer.
 const MAX_LOOKS_PER_SECOND: u64 = 1_000;
 
+/// Endpoints whose first looks may fall together.
+const AT_ONCE: usize = 100;
+
 /// Looks are spread by up to this share of their interval, so that they do not fall into step.
 const JITTER: f64 = 0.1;
 
@@ -22,10 +25,23 @@ pub(crate) fn seeded(name: &str, kind: &str) -> SmallRng {
 /// `interval`, not less than what `endpoints` leave to each, less a little chance: never longer than asked for,
 /// unless there are too many.
 pub(crate) fn spread(interval: Duration, endpoints: usize, rng: &mut SmallRng) -> Duration {
-    let share = Duration::from_millis(endpoints as u64 * 1_000 / MAX_LOOKS_PER_SECOND);
     interval
-        .max(share)
+        .max(share(endpoints))
         .mul_f64(1.0 - JITTER * rng.random::<f64>())
+}
+
+/// How long a new endpoint's first look waits: not at all, unless so many came at once that they would all connect
+/// in one instant.
+pub(crate) fn first(endpoints: usize, rng: &mut SmallRng) -> Duration {
+    if endpoints <= AT_ONCE {
+        return Duration::ZERO;
+    }
+    share(endpoints).mul_f64(rng.random::<f64>())
+}
+
+/// What [`MAX_LOOKS_PER_SECOND`] leaves to each endpoint.
+fn share(endpoints: usize) -> Duration {
+    Duration::from_millis(endpoints as u64 * 1_000 / MAX_LOOKS_PER_SECOND)
 }
 
 /// The interval of one endpoint's scrapes: the least while it works, doubling up to the most while it does not.
@@ -83,6 +99,18 @@ mod tests {
             (false, 1, 200),
         ] {
             check(&mut pace, busy, took, expected);
+        }
+    }
+
+    #[test]
+    fn only_a_crowd_waits_for_its_first_look() {
+        for (endpoints, most_ms) in [(1, 0), (100, 0), (1_000, 1_000)] {
+            let wait = first(endpoints, &mut seeded("a:1", "health"));
+            assert!(
+                wait <= Duration::from_millis(most_ms),
+                "{endpoints}: {wait:?}"
+            );
+            assert_eq!(wait.is_zero(), most_ms == 0);
         }
     }
 

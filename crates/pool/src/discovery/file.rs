@@ -109,3 +109,7 @@ async fn read(path: &Path) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|_| "is not UTF-8 text".to_owned())
 }
+
+#[cfg(test)]
+#[path = "file_test.rs"]
+mod tests;

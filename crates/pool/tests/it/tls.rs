@@ -74,12 +74,46 @@ async fn an_unknown_authority_is_the_reason() {
 }
 
 #[tokio::test]
-async fn a_missing_authority_file_is_an_error_at_start() {
+async fn unusable_files_are_an_error_at_start() {
+    let engine = engine().await;
+    let default = TlsConfig::default;
+    for (tls, piece) in [
+        (
+            TlsConfig {
+                ca_file: Some(data("nothing.pem")),
+                ..default()
+            },
+            "nothing.pem",
+        ),
+        (
+            TlsConfig {
+                ca_file: Some(data("engine-key.pem")),
+                ..default()
+            },
+            "holds no certificate",
+        ),
+        (
+            TlsConfig {
+                client_cert_file: Some(data("engine-cert.pem")),
+                ..default()
+            },
+            "go together",
+        ),
+    ] {
+        let error = try_start(&https(&engine, tls), None).await.err().unwrap();
+        assert!(error.to_string().contains(piece), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_our_own_is_loaded() {
     let engine = engine().await;
     let tls = TlsConfig {
-        ca_file: Some(data("nothing.pem")),
+        ca_file: Some(data("engine-cert.pem")),
+        client_cert_file: Some(data("engine-cert.pem")),
+        client_key_file: Some(data("engine-key.pem")),
         ..TlsConfig::default()
     };
-    let error = try_start(&https(&engine, tls), None).await.err().unwrap();
-    assert!(error.to_string().contains("nothing.pem"), "{error}");
+    let running = start(&https(&engine, tls)).await;
+    wait_until("ready", || running.is_ready(&engine)).await;
 }
