@@ -253,8 +253,9 @@ impl Bench<'_> {
         let after_peak = begin + peak.last().copied().unwrap_or_default();
         times.retain(|at| *at < begin);
         times.extend(peak.iter().map(|at| begin + *at));
+        let gap = Duration::from_secs_f64(1.0 / base.max(1e-6));
         let tail = arrivals::schedule(Arrivals::Poisson, base, quiet, seed ^ 2);
-        times.extend(tail.iter().map(|at| after_peak + *at));
+        times.extend(tail.iter().map(|at| after_peak + gap + *at));
         let before = self.engines.read().await?;
         let run = self
             .open(name, self.workload(times.len(), seed), &times)
@@ -310,7 +311,7 @@ fn situation(
         .iter()
         .filter(|gain| gain.finished_requests.is_some_and(|count| count > 0.0));
     let by_counters = (!gains.is_empty()).then(|| served.count());
-    let by_headers = (!scenario.endpoints.is_empty()).then(|| scenario.endpoints.len());
+    let by_headers = (!scenario.endpoints.is_empty()).then_some(scenario.endpoints.len());
     Situation {
         name: name.to_owned(),
         load_over_saturation: load,

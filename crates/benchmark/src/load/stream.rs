@@ -142,8 +142,8 @@ fn event_data(data: &[u8], sample: &mut Sample) -> bool {
             message: error_message(data),
         });
     }
-    if chunk.usage.is_some() {
-        sample.usage = chunk.usage;
+    if let Some(usage) = chunk.usage {
+        sample.usage.get_or_insert_default().absorb(usage);
     }
     sample.simulated |= fingerprint_simulated(data);
     chunk.has_content
