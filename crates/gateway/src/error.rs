@@ -1,1 +1,194 @@
 //! How does an error become HTTP?
+//!
+//! The only place where something that went wrong gets a status and words for the client. A message names what a
+//! client can do something about; it never holds prompt text, keys or addresses.
+
+use engine_api::error_body;
+use engine_api::openai::BodyError;
+use fleet::Failure;
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use scheduler::NoEndpoint;
+
+use crate::reply::Reply;
+
+/// Why the gateway answers a request itself.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{0}")]
+    Body(#[from] BodyError),
+    #[error("the request body ended before it was complete")]
+    BodyBroken,
+    #[error("send the body as `content-type: application/json`")]
+    ContentType,
+    #[error("the request body is larger than {max_bytes} bytes")]
+    BodyTooLarge { max_bytes: u64 },
+    #[error("the request body did not arrive in time")]
+    BodySlow,
+    #[error("a valid API key is required: `authorization: Bearer …`")]
+    Unauthorized,
+    #[error("the model `{model}` does not exist; known models: {}", listed(known))]
+    UnknownModel { model: String, known: Vec<String> },
+    #[error("no stored response has the id `{id}`")]
+    UnknownResponse { id: String },
+    #[error(
+        "this path controls an engine and is not forwarded; an operator can list it in `forward_paths`"
+    )]
+    ControlPath,
+    #[error("nothing is served at this path")]
+    NotFound,
+    #[error("the method is not allowed here")]
+    Method { allow: &'static str },
+    #[error("protocol upgrades are not supported")]
+    Upgrade,
+    #[error("too many requests in flight; try again")]
+    Shed { retry_after_seconds: u64 },
+    #[error("{reason}")]
+    NoEndpoint {
+        reason: NoEndpoint,
+        retry_after_seconds: u64,
+    },
+    /// Every endpoint that was tried failed before a byte; the last one like this.
+    #[error("{}", all_failed(*last))]
+    AllFailed {
+        last: Failure,
+        retry_after_seconds: u64,
+    },
+    #[error("the request took longer than {limit_ms} ms")]
+    TotalTimeout { limit_ms: u64 },
+}
+
+fn listed(known: &[String]) -> String {
+    if known.is_empty() {
+        return "none".to_owned();
+    }
+    known.join(", ")
+}
+
+fn all_failed(last: Failure) -> &'static str {
+    match last {
+        Failure::ConnectRefused | Failure::ConnectTimeout => "no engine could be reached",
+        Failure::FirstByteTimeout | Failure::IdleTimeout => "the engine did not answer in time",
+        Failure::Reset => "the engine closed the connection before it answered",
+        Failure::Protocol => "the engine's answer was not HTTP",
+        Failure::Status(_) | Failure::InBand => "the engine failed",
+    }
+}
+
+impl Refusal {
+    pub(crate) fn status(&self) -> StatusCode {
+        match self {
+            Self::Body(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::UnknownModel { .. } | Self::UnknownResponse { .. } | Self::NotFound => {
+                StatusCode::NOT_FOUND
+            }
+            Self::ControlPath => StatusCode::FORBIDDEN,
+            Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
+            Self::Shed { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::NoEndpoint { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::AllFailed { last, .. } => match last {
+                Failure::ConnectRefused | Failure::ConnectTimeout => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
+                Failure::FirstByteTimeout | Failure::IdleTimeout => StatusCode::GATEWAY_TIMEOUT,
+                Failure::Reset | Failure::Protocol | Failure::Status(_) | Failure::InBand => {
+                    StatusCode::BAD_GATEWAY
+                }
+            },
+            Self::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// The error's `type`, in the words engines use.
+    fn kind(&self) -> &'static str {
+        match self.status() {
+            StatusCode::BAD_REQUEST => "BadRequestError",
+            StatusCode::UNAUTHORIZED => "AuthenticationError",
+            StatusCode::FORBIDDEN => "PermissionDeniedError",
+            StatusCode::NOT_FOUND => "NotFoundError",
+            StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
+            StatusCode::REQUEST_TIMEOUT => "RequestTimeoutError",
+            StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "UnsupportedMediaTypeError",
+            StatusCode::TOO_MANY_REQUESTS => "RateLimitError",
+            StatusCode::NOT_IMPLEMENTED => "NotImplementedError",
+            StatusCode::BAD_GATEWAY => "BadGatewayError",
+            StatusCode::GATEWAY_TIMEOUT => "GatewayTimeoutError",
+            _ => "ServiceUnavailableError",
+        }
+    }
+
+    /// The field of the request that is to blame.
+    fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::Body(BodyError::Type { field, .. } | BodyError::Missing { field }) => Some(field),
+            Self::UnknownModel { .. } => Some("model"),
+            Self::UnknownResponse { .. } => Some("response_id"),
+            _ => None,
+        }
+    }
+
+    fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Shed {
+                retry_after_seconds,
+            }
+            | Self::NoEndpoint {
+                retry_after_seconds,
+                ..
+            } => Some(*retry_after_seconds),
+            Self::AllFailed {
+                retry_after_seconds,
+                ..
+            } if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(*retry_after_seconds),
+            _ => None,
+        }
+    }
+
+    /// The whole response.
+    pub(crate) fn respond(&self) -> Response<Reply> {
+        let status = self.status();
+        let body = error_body::write(
+            &self.to_string(),
+            self.kind(),
+            self.param(),
+            status.as_u16(),
+        );
+        let mut response = Response::new(Reply::whole(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Method { allow } = self {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        response
+    }
+}
+
+/// The last two events of a stream that broke after its first byte.
+pub(crate) fn in_band(failure: Failure) -> Vec<u8> {
+    let (message, status) = match failure {
+        Failure::IdleTimeout => (
+            "the engine did not finish in time",
+            StatusCode::GATEWAY_TIMEOUT,
+        ),
+        _ => ("the engine broke off its stream", StatusCode::BAD_GATEWAY),
+    };
+    let mut event = b"data: ".to_vec();
+    event.extend_from_slice(&error_body::write(
+        message,
+        "InternalServerError",
+        None,
+        status.as_u16(),
+    ));
+    event.extend_from_slice(b"\n\ndata: [DONE]\n\n");
+    event
+}

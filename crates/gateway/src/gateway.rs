@@ -1,41 +1,147 @@
 //! What does everyone who carries a request share?
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
+use fleet::Failure;
 use pool::Clock;
+use scheduler::{NoEndpoint, Rng};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{GatewayConfig, PoolRoute};
+use crate::admit::{Gate, Permit};
+use crate::body::BodyLimits;
+use crate::control::ControlPaths;
+use crate::error::Refusal;
+use crate::frontend;
+use crate::metrics::Metrics;
+use crate::pick::Chance;
+use crate::route::Routes;
+use crate::stored::StoredResponses;
+use crate::wire::Connections;
+use crate::{GatewayConfig, PoolRoute, admin};
 
 /// The data path and its admin API; shared by all connections.
 pub struct Gateway {
-    config: GatewayConfig,
-    clock: Clock,
+    pub(crate) config: GatewayConfig,
+    pub(crate) routes: Arc<ArcSwap<Routes>>,
+    pub(crate) clock: Clock,
+    pub(crate) control: ControlPaths,
+    pub(crate) connections: Connections,
+    pub(crate) stored: StoredResponses,
+    pub(crate) metrics: Metrics,
+    pub(crate) started_unix_seconds: u64,
+    gate: Gate,
+    chance: Chance,
+    draining: AtomicBool,
+    no_pool: Arc<str>,
 }
 
 impl Gateway {
     /// A gateway before `pools`. `seed` fixes every chance it takes.
     pub fn new(config: GatewayConfig, pools: Vec<PoolRoute>, clock: Clock, seed: u64) -> Arc<Self> {
-        let _ = (pools, seed);
-        Arc::new(Self { config, clock })
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let routes = Arc::new(ArcSwap::from_pointee(Routes::new(pools)));
+        let gate = Gate::new(config.max_in_flight);
+        let mut metrics = Metrics::new();
+        metrics.add_collector(admin::collector(
+            Arc::clone(&routes),
+            clock.clone(),
+            gate.clone(),
+        ));
+        Arc::new(Self {
+            control: ControlPaths::new(&config.forward_paths),
+            stored: StoredResponses::new(config.max_stored_responses),
+            connections: Connections::default(),
+            chance: Chance::new(seed),
+            started_unix_seconds: unix.map_or(0, |since| since.as_secs()),
+            draining: AtomicBool::new(false),
+            no_pool: Arc::from(""),
+            config,
+            routes,
+            clock,
+            metrics,
+            gate,
+        })
     }
 
     /// Replaces the pools (configuration reload); requests in flight end where they are.
     pub fn set_pools(&self, pools: Vec<PoolRoute>) {
-        drop(pools);
+        self.routes.store(Arc::new(Routes::new(pools)));
     }
 
     /// Serves clients until `stop`; then `/readyz` turns 503, nothing new is accepted and requests in flight may
     /// end within `drain_timeout_ms`. Returns once all connections are closed.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        let _ = (listener, &self.config, self.clock.now());
-        stop.cancelled().await;
+        frontend::serve(self, listener, stop).await;
     }
 
     /// Serves `/metrics`, `/healthz`, `/readyz` and `/admin/…` until `stop`.
     pub async fn serve_admin(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        drop(listener);
-        stop.cancelled().await;
+        admin::serve(self, listener, stop).await;
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// Whether requests can be served: some endpoint is ready and no stop was asked for.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.routes.load().any_ready()
+    }
+
+    pub(crate) fn begin_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    pub(crate) fn rng(&self) -> Rng {
+        self.chance.rng()
+    }
+
+    pub(crate) fn no_pool(&self) -> Arc<str> {
+        Arc::clone(&self.no_pool)
+    }
+
+    pub(crate) fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            max_bytes: self.config.max_body_bytes,
+            silence: Duration::from_millis(self.config.body_read_timeout_ms),
+        }
+    }
+
+    pub(crate) fn admit(&self) -> Result<Permit, Refusal> {
+        self.gate.admit().ok_or_else(|| self.shed())
+    }
+
+    /// Refuses before a body is read when there is no room anyway.
+    pub(crate) fn shed_early(&self) -> Result<(), Refusal> {
+        if self.gate.is_full() {
+            return Err(self.shed());
+        }
+        Ok(())
+    }
+
+    fn shed(&self) -> Refusal {
+        self.metrics.shed.inc();
+        Refusal::Shed {
+            retry_after_seconds: self.config.retry_after_seconds,
+        }
+    }
+
+    pub(crate) fn no_endpoint(&self, reason: NoEndpoint) -> Refusal {
+        Refusal::NoEndpoint {
+            reason,
+            retry_after_seconds: self.config.retry_after_seconds,
+        }
+    }
+
+    pub(crate) fn all_failed(&self, last: Failure) -> Refusal {
+        Refusal::AllFailed {
+            last,
+            retry_after_seconds: self.config.retry_after_seconds,
+        }
     }
 }

@@ -4,11 +4,35 @@
 //! The response's bytes pass through a guard that turns however the attempt ends into exactly one outcome.
 //! [`Gateway::serve_admin`] answers operators.
 
+mod access;
 mod admin;
+mod admit;
+mod attempt;
+mod body;
 pub mod config;
+mod control;
 mod error;
+mod fingerprint;
+mod flight;
+mod forward;
+mod frontend;
 mod gateway;
+mod headers;
+mod inbound;
+mod local;
+mod metrics;
+mod path;
+mod pick;
+mod record;
+mod reply;
 mod route;
+mod scores;
+mod splice;
+mod sticky;
+mod stored;
+mod tail;
+mod watch;
+mod wire;
 
 pub use config::GatewayConfig;
 pub use gateway::Gateway;

@@ -1,9 +1,18 @@
 //! Which pool does a request belong to?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use fleet::Fleet;
+use fleet::{Fleet, Health};
+use http::HeaderValue;
+
+use crate::error::Refusal;
+
+/// Longest part of an unknown model's name that an error repeats, characters.
+const MAX_NAME_CHARS: usize = 128;
+
+/// Most known models that an error names.
+const MAX_NAMED_MODELS: usize = 32;
 
 /// One pool as the gateway serves it.
 #[derive(Clone)]
@@ -32,6 +41,8 @@ pub struct PoolRoute {
     pub pass_client_authorization: bool,
     /// Keys that clients must show; empty for no check.
     pub client_keys: Vec<ClientKey>,
+    /// For `https` endpoints.
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// One key a client may show as `Authorization: Bearer …`.
@@ -58,6 +69,179 @@ impl PoolRoute {
             engine_api_key: None,
             pass_client_authorization: true,
             client_keys: Vec::new(),
+            tls: None,
         }
+    }
+}
+
+/// A pool, with what each request would otherwise build anew.
+pub(crate) struct Pool {
+    pub(crate) name: Arc<str>,
+    pub(crate) route: PoolRoute,
+    pub(crate) engine_authorization: Option<HeaderValue>,
+}
+
+impl Pool {
+    fn new(route: PoolRoute) -> Self {
+        let bearer = |key: &String| {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        };
+        Self {
+            name: Arc::from(route.name.as_str()),
+            engine_authorization: route.engine_api_key.as_ref().and_then(bearer),
+            route,
+        }
+    }
+
+    pub(crate) fn fleet(&self) -> &Arc<Fleet> {
+        &self.route.fleet
+    }
+
+    /// Whether some endpoint, the operator's list or a rewrite knows `model`.
+    fn knows(&self, model: &str) -> bool {
+        self.route.model_rewrite.contains_key(model)
+            || self.route.models.iter().any(|known| known == model)
+            || self.fleet().view().by_model.contains_key(model)
+    }
+
+    /// Whether some endpoint may serve a model that none lists: its own list was not read yet, or it has none.
+    fn may_know(&self) -> bool {
+        let view = self.fleet().view();
+        let unread = |health: &Health| !matches!(health, Health::Draining);
+        view.endpoints.is_empty()
+            || view
+                .endpoints
+                .iter()
+                .any(|endpoint| endpoint.models.is_none() && unread(&endpoint.health))
+    }
+
+    /// The name under which engines know `model`.
+    pub(crate) fn engine_model<'a>(&'a self, model: &'a str) -> &'a str {
+        self.route
+            .model_rewrite
+            .get(model)
+            .map_or(model, String::as_str)
+    }
+
+    /// Every name a client may use here.
+    pub(crate) fn model_names(&self) -> BTreeSet<String> {
+        let view = self.fleet().view();
+        let configured = self
+            .route
+            .models
+            .iter()
+            .chain(self.route.model_rewrite.keys());
+        view.models()
+            .chain(configured.map(String::as_str))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+/// All pools.
+pub(crate) struct Routes {
+    pub(crate) pools: Vec<Arc<Pool>>,
+    default: usize,
+}
+
+/// Where a path leads.
+pub(crate) struct Place {
+    /// The pool named by the path.
+    pub(crate) pool: Option<Arc<Pool>>,
+    /// Bytes of the path that named it.
+    pub(crate) prefix_bytes: usize,
+}
+
+impl Routes {
+    pub(crate) fn new(pools: Vec<PoolRoute>) -> Self {
+        let default = pools.iter().position(|pool| pool.default).unwrap_or(0);
+        Self {
+            pools: pools
+                .into_iter()
+                .map(|route| Arc::new(Pool::new(route)))
+                .collect(),
+            default,
+        }
+    }
+
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Pool>> {
+        self.pools.iter().find(|pool| &*pool.name == name)
+    }
+
+    /// The pool under whose prefix `path` lies, if any; whole segments only.
+    pub(crate) fn place(&self, path: &str) -> Place {
+        let under = |pool: &&Arc<Pool>| {
+            let prefix = pool
+                .route
+                .path
+                .as_deref()
+                .unwrap_or_default()
+                .trim_end_matches('/');
+            let rest = path.strip_prefix(prefix).filter(|_| !prefix.is_empty());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let length = |pool: &&Arc<Pool>| {
+            let path = pool.route.path.as_deref().unwrap_or_default();
+            path.trim_end_matches('/').len()
+        };
+        let pool = self.pools.iter().filter(under).max_by_key(length);
+        Place {
+            prefix_bytes: pool.as_ref().map_or(0, length),
+            pool: pool.cloned(),
+        }
+    }
+
+    /// The pool for a path that names none.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] without any pool.
+    pub(crate) fn default_pool(&self) -> Result<&Arc<Pool>, Refusal> {
+        self.pools.get(self.default).ok_or(Refusal::NotFound)
+    }
+
+    /// The pool that serves `model`; `named` is the one the path named, and then no other is asked.
+    ///
+    /// # Errors
+    /// [`Refusal::UnknownModel`] when every endpoint that could serve it says that it does not.
+    pub(crate) fn for_model(
+        &self,
+        model: &str,
+        named: Option<&Arc<Pool>>,
+    ) -> Result<Arc<Pool>, Refusal> {
+        let default = match named {
+            Some(pool) => pool,
+            None => self.default_pool()?,
+        };
+        if model.is_empty() {
+            return Ok(Arc::clone(default));
+        }
+        let asked = match named {
+            Some(pool) => std::slice::from_ref(pool),
+            None => self.pools.as_slice(),
+        };
+        let knowing = asked.iter().find(|pool| pool.knows(model));
+        let guess = || {
+            let default = asked
+                .iter()
+                .find(|pool| Arc::ptr_eq(pool, default) && pool.may_know());
+            default.or_else(|| asked.iter().find(|pool| pool.may_know()))
+        };
+        knowing.or_else(guess).cloned().ok_or_else(|| {
+            let known: BTreeSet<String> =
+                asked.iter().flat_map(|pool| pool.model_names()).collect();
+            Refusal::UnknownModel {
+                model: model.chars().take(MAX_NAME_CHARS).collect(),
+                known: known.into_iter().take(MAX_NAMED_MODELS).collect(),
+            }
+        })
+    }
+
+    /// Whether some pool could take a request now.
+    pub(crate) fn any_ready(&self) -> bool {
+        self.pools
+            .iter()
+            .any(|pool| pool.fleet().view().has_ready())
     }
 }

@@ -1,0 +1,5 @@
+//! How do requests come in?
+
+mod http;
+
+pub(crate) use http::{Settings, connections, serve};

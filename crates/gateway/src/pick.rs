@@ -1,0 +1,108 @@
+//! Which endpoint is tried first, and which next?
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use fleet::Reservation;
+use kv_index::Slot;
+use rand::SeedableRng;
+use scheduler::{Decision, NoEndpoint, Rng};
+
+use crate::error::Refusal;
+use crate::fingerprint::Fingerprint;
+use crate::gateway::Gateway;
+use crate::route::Pool;
+use crate::stored::Home;
+
+/// The first endpoint, reserved, and what comes after it.
+pub(crate) struct Picked {
+    pub(crate) reservation: Reservation,
+    pub(crate) decision: Decision,
+    /// The state is there and nowhere else: no other endpoint may be tried.
+    pub(crate) pinned: bool,
+}
+
+/// Decides and reserves; for a request with state, reserves where the state is.
+///
+/// # Errors
+/// [`Refusal::NoEndpoint`], or [`Refusal::UnknownResponse`] when the endpoint that held the state has left.
+pub(crate) fn pick(
+    gateway: &Gateway,
+    pool: &Arc<Pool>,
+    fingerprint: &Fingerprint,
+    home: Option<&Home>,
+) -> Result<Picked, Refusal> {
+    let now = gateway.clock.now();
+    let fleet = pool.fleet();
+    let Some(home) = home else {
+        let mut rng = gateway.rng();
+        let picked = fingerprint.with_request(&[], |request| fleet.pick(request, now, &mut rng));
+        let picked = picked.map_err(|reason| gateway.no_endpoint(reason))?;
+        return Ok(Picked {
+            reservation: picked.reservation,
+            decision: picked.decision,
+            pinned: false,
+        });
+    };
+    let reservation =
+        fingerprint.with_request(&[], |request| fleet.reserve(request, home.slot, now));
+    match reservation {
+        Some(reservation) => Ok(Picked {
+            reservation,
+            decision: Decision::default(),
+            pinned: true,
+        }),
+        None if fleet.view().get(home.slot).is_none() => Err(Refusal::UnknownResponse {
+            id: "of an endpoint that has left".to_owned(),
+        }),
+        None => Err(gateway.no_endpoint(NoEndpoint::NoneReady {
+            pool: pool.name.to_string(),
+        })),
+    }
+}
+
+/// The next endpoint after those in `tried`, reserved: the decision's own order first, then a new decision among
+/// what is left.
+pub(crate) fn next(
+    gateway: &Gateway,
+    pool: &Arc<Pool>,
+    fingerprint: &Fingerprint,
+    decision: &mut Decision,
+    tried: &[Slot],
+) -> Result<Reservation, NoEndpoint> {
+    let now = gateway.clock.now();
+    let fleet = pool.fleet();
+    for slot in &decision.preferences {
+        if tried.contains(slot) {
+            continue;
+        }
+        let reserved =
+            fingerprint.with_request(tried, |request| fleet.reserve(request, *slot, now));
+        if let Some(reservation) = reserved {
+            return Ok(reservation);
+        }
+    }
+    let mut rng = gateway.rng();
+    let picked = fingerprint.with_request(tried, |request| fleet.pick(request, now, &mut rng))?;
+    *decision = picked.decision;
+    Ok(picked.reservation)
+}
+
+/// Chance, one stream per request, so that a seed fixes the whole run.
+pub(crate) struct Chance {
+    seed: u64,
+    drawn: std::sync::atomic::AtomicU64,
+}
+
+impl Chance {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            drawn: std::sync::atomic::AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn rng(&self) -> Rng {
+        Rng::seed_from_u64(self.seed.wrapping_add(self.drawn.fetch_add(1, Relaxed)))
+    }
+}
