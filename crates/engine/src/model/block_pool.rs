@@ -138,7 +138,7 @@ impl BlockPool {
                 continue;
             }
             self.freed_total += 1;
-            if self.resident.hash_of(block).is_some() {
+            if self.resident.is_named(block) {
                 self.free.push_back(block);
             } else {
                 unhashed.push(block);

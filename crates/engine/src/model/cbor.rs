@@ -9,11 +9,37 @@ pub(super) struct Cbor {
     bytes: Vec<u8>,
 }
 
-const UNSIGNED: u8 = 0 << 5;
 const BYTES: u8 = 2 << 5;
 const TEXT: u8 = 3 << 5;
 const ARRAY: u8 = 4 << 5;
 const NULL: u8 = 0xf6;
+
+/// Bytes of the longest form of a 32-bit integer.
+const LONGEST_U32: usize = 5;
+
+/// Writes the shortest form to the front of `out`, which must have room for the longest; returns its length.
+#[inline]
+fn put_u32(out: &mut [u8], value: u32) -> usize {
+    let [a, b, c, d] = value.to_be_bytes();
+    match value {
+        0..24 => {
+            out[0] = d;
+            1
+        }
+        24..0x100 => {
+            out[..2].copy_from_slice(&[24, d]);
+            2
+        }
+        0x100..0x1_0000 => {
+            out[..3].copy_from_slice(&[25, c, d]);
+            3
+        }
+        _ => {
+            out[..LONGEST_U32].copy_from_slice(&[26, a, b, c, d]);
+            LONGEST_U32
+        }
+    }
+}
 
 impl Cbor {
     pub(super) fn clear(&mut self) {
@@ -44,9 +70,15 @@ impl Cbor {
         }
     }
 
-    #[inline]
-    pub(super) fn unsigned(&mut self, value: u64) {
-        self.head(UNSIGNED, value);
+    /// An array of 32-bit integers: what almost all bytes of a block are, so it writes into room made once.
+    pub(super) fn array_of_unsigned(&mut self, values: impl ExactSizeIterator<Item = u32>) {
+        self.array(values.len());
+        let mut end = self.bytes.len();
+        self.bytes.resize(end + values.len() * LONGEST_U32, 0);
+        for value in values {
+            end += put_u32(&mut self.bytes[end..], value);
+        }
+        self.bytes.truncate(end);
     }
 
     pub(super) fn array(&mut self, len: usize) {
@@ -72,7 +104,7 @@ impl Cbor {
 mod tests {
     use super::Cbor;
 
-    /// The integer examples of RFC 8949, appendix A.
+    /// The integer examples of RFC 8949, appendix A, that fit 32 bits, and the edges between the forms.
     #[test]
     fn integers_take_the_shortest_form() {
         for (value, expected) in [
@@ -84,17 +116,29 @@ mod tests {
             (256, "190100"),
             (1000, "1903e8"),
             (65_535, "19ffff"),
+            (65_536, "1a00010000"),
             (1_000_000, "1a000f4240"),
-            (1_000_000_000_000, "1b000000e8d4a51000"),
+            (u32::MAX, "1affffffff"),
         ] {
             let mut cbor = Cbor::default();
-            cbor.unsigned(value);
-            let hex: String = cbor
-                .as_bytes()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            assert_eq!(hex, expected, "{value}");
+            cbor.array_of_unsigned([value].into_iter());
+            assert_eq!(hex(&cbor), format!("81{expected}"), "{value}");
         }
+    }
+
+    #[test]
+    fn lengths_take_the_shortest_form() {
+        for (len, expected) in [(0, "60"), (23, "77"), (24, "7818"), (300, "79012c")] {
+            let mut cbor = Cbor::default();
+            cbor.text(&"x".repeat(len));
+            assert!(hex(&cbor).starts_with(expected), "{len}");
+        }
+    }
+
+    fn hex(cbor: &Cbor) -> String {
+        cbor.as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
     }
 }

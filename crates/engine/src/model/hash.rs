@@ -5,7 +5,6 @@
 //! block, and the cache salt, on the first one (the chain carries it on).
 
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -14,7 +13,7 @@ use super::Lora;
 use super::cbor::Cbor;
 
 /// Name of a full block and of everything before it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockHash([u8; 32]);
 
 impl BlockHash {
@@ -22,6 +21,13 @@ impl BlockHash {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// Where it goes in a hash table: a digest is uniform, so eight bytes of it will do.
+    pub(super) fn table_key(&self) -> u64 {
+        let mut head = [0; 8];
+        head.copy_from_slice(&self.0[..8]);
+        u64::from_le_bytes(head)
     }
 
     /// The integer that stands for it on the wire: the low 64 bits of the digest, read big-endian.
@@ -39,35 +45,6 @@ impl fmt::Debug for BlockHash {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
-
-impl std::hash::Hash for BlockHash {
-    /// A digest is uniform, so eight bytes of it are a hash already.
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut head = [0; 8];
-        head.copy_from_slice(&self.0[..8]);
-        state.write_u64(u64::from_le_bytes(head));
-    }
-}
-
-/// Passes the eight bytes of a [`BlockHash`] through.
-#[derive(Debug, Default, Clone)]
-pub(super) struct DigestHasher(u64);
-
-impl Hasher for DigestHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
-        }
-    }
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
-pub(super) type BuildDigestHasher = BuildHasherDefault<DigestHasher>;
 
 /// How a block's content becomes a digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,8 +137,7 @@ impl HashChain {
         cbor.clear();
         cbor.array(3);
         cbor.bytes(&parent.unwrap_or(&self.none_hash).0[..self.algo.digest_bytes()]);
-        cbor.array(tokens.len());
-        tokens.for_each(|token| cbor.unsigned(u64::from(token)));
+        cbor.array_of_unsigned(tokens);
         write_extra(cbor, extra, parent.is_none());
         self.algo.digest(cbor.as_bytes())
     }
