@@ -121,3 +121,26 @@ async fn the_page_may_be_on_another_port() {
     .await;
     assert_eq!(engine.asked("/metrics"), 0);
 }
+
+#[tokio::test]
+async fn ranks_of_one_address_are_endpoints_of_their_own() {
+    let engine = Engine::start().await;
+    engine.answer(
+        "/metrics",
+        ok("vllm:num_requests_running{engine=\"0\"} 4.0\nvllm:num_requests_running{engine=\"1\"} 9.0\n"),
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ranks.json");
+    let url = engine.url();
+    let list = format!(r#"[{{"url":"{url}","rank":0}},{{"url":"{url}","rank":1}}]"#);
+    std::fs::write(&path, list).unwrap();
+    let mut config = config(&[]);
+    config.file = Some(path);
+    let running = start(&config).await;
+    wait_until("each its own load", || {
+        let report = running.fleet.report(running.clock.now());
+        let load: Vec<_> = report.endpoints.iter().map(|one| one.running).collect();
+        load == [Some(4.0), Some(9.0)]
+    })
+    .await;
+}
