@@ -30,5 +30,5 @@ pub use decision::{CandidateReason, Decision, NoEndpoint, ScoreReason};
 pub use plugin::{Filter, Picker, Raw, Rng, Scorer};
 pub use plugins::{Kind, NOT_BUILT, PLUGINS, PluginType, Stability, find};
 pub use profile::Profile;
-pub use reference::plugins_markdown;
+pub use reference::{plugin_markdown, plugins_markdown};
 pub use words::explain_words;

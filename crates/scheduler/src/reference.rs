@@ -6,8 +6,8 @@ use schemars::Schema;
 use serde_json::Value;
 
 use crate::config::params::properties;
-use crate::config::{DEFAULT_PRESET, PRESETS};
-use crate::plugins::{Kind, NOT_BUILT, PLUGINS, PluginType, Stability};
+use crate::config::{ConfigError, DEFAULT_PRESET, PRESETS, Problem, hint};
+use crate::plugins::{Kind, NOT_BUILT, PLUGINS, PluginType, Stability, find};
 
 const HEAD: &str = "# Plugins
 
@@ -33,6 +33,26 @@ pub fn plugins_markdown() -> String {
     }
     not_built(&mut out);
     out
+}
+
+/// The part of docs/plugins.md about one plugin type, by its name or an alias.
+///
+/// # Errors
+/// An unknown name, answered with a suggestion; a type that is not built, with what to use instead.
+pub fn plugin_markdown(name: &str) -> Result<String, ConfigError> {
+    if let Some(plugin) = find(name) {
+        let mut out = String::new();
+        section(&mut out, plugin);
+        return Ok(out.trim_start().to_owned());
+    }
+    let message = match NOT_BUILT.iter().find(|(known, _)| *known == name) {
+        Some((_, instead)) => format!("`{name}` is not built; {instead}"),
+        None => {
+            let known: Vec<&str> = PLUGINS.iter().map(|plugin| plugin.name).collect();
+            format!("unknown plugin type `{name}`{}", hint(name, known))
+        }
+    };
+    Err(Problem::general("", message).into())
 }
 
 fn title(kind: Kind) -> String {

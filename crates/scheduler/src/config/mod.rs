@@ -28,6 +28,7 @@ pub use located::At;
 pub use parsers::{Parser, Parsers};
 pub use presets::{DEFAULT_PRESET, PRESETS, Preset};
 pub use schema::config_schema;
+pub(crate) use suggest::hint;
 pub use suggest::suggest;
 pub use wiring::{InflightWiring, PrefixWiring, ScrapeWiring, Wiring};
 pub use yaml::yaml_problem;

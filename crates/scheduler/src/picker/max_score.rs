@@ -95,7 +95,7 @@ impl Picker for MaxScore {
     }
 }
 
-/// The `n`-th highest total of kept rows, or the lowest of them when there are fewer.
+/// The `n`-th highest total of kept rows; minus infinity, which no row is below, when there are fewer.
 fn nth_best(totals: &[f32], keep: &[bool], n: usize) -> f32 {
     let mut best = [f32::NEG_INFINITY; Decision::MAX_PREFERENCES];
     let best = &mut best[..n.clamp(1, Decision::MAX_PREFERENCES)];

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use scheduler::{
     Compiled, ConfigError, Document, PLUGINS, PRESETS, Parser, SchedulingConfig, compile,
-    config_schema, plugins_markdown,
+    config_schema, plugin_markdown, plugins_markdown,
 };
 
 fn compiled(text: &str) -> Result<Compiled, ConfigError> {
@@ -229,6 +229,22 @@ fn the_reference_tells_of_every_plugin() {
             plugin.name
         );
     }
+    assert!(
+        plugin_markdown("tokenizer")
+            .unwrap()
+            .starts_with("### `token-producer`")
+    );
+    let check = |name: &str, expected: &str| {
+        assert_eq!(plugin_markdown(name).unwrap_err().to_string(), expected);
+    };
+    check(
+        "queue-scorr",
+        "unknown plugin type `queue-scorr`; did you mean `queue-scorer`?",
+    );
+    check(
+        "load-aware-scorer",
+        "`load-aware-scorer` is not built; use `queue-scorer`",
+    );
     assert!(text.contains("| `matchLengthWeight` | `0.0` |"));
     assert!(text.contains("| `maxNumOfEndpoints` | none |"));
 }
