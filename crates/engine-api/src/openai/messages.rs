@@ -78,9 +78,9 @@ fn message<'a>(at: &mut Cursor<'a>, budget: &mut Budget) -> Result<MessageView<'
             "tool_call_id" => message.tool_call_id = Some(string(at, "tool_call_id")?),
             // The item kind that an item without a kind has, too.
             "type" if at.peek() == Some(b'"') => {
-                let raw = at.raw()?;
-                if raw != "\"message\"" {
-                    set_other(&mut message, key, Raw(raw))?;
+                let start = at.pos();
+                if at.string()? != "message" {
+                    set_other(&mut message, key, Raw(at.since(start)))?;
                 }
             }
             _ => {
@@ -148,11 +148,11 @@ fn part<'a>(at: &mut Cursor<'a>) -> Result<Part<'a>, Stop> {
         _ => return Err(Stop::wrong("content", CONTENT)),
     }
     let start = at.pos();
-    let mut kind: Option<&str> = None;
+    let mut kind: Option<Cow<'a, str>> = None;
     let mut text = None;
     at.object(|at, key| {
         match &*key {
-            "type" => kind = Some(at.raw()?),
+            "type" if at.peek() == Some(b'"') => kind = Some(at.string()?),
             "text" if at.peek() == Some(b'"') => text = Some(at.string()?),
             "text" => {
                 text = None;
@@ -163,8 +163,8 @@ fn part<'a>(at: &mut Cursor<'a>) -> Result<Part<'a>, Stop> {
         Ok::<(), Stop>(())
     })?;
     let is_text = matches!(
-        kind,
-        None | Some("\"text\"" | "\"input_text\"" | "\"output_text\"")
+        kind.as_deref(),
+        None | Some("text" | "input_text" | "output_text")
     );
     match text {
         Some(text) if is_text => Ok(Part::Text(text)),
