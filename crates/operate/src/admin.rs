@@ -40,7 +40,12 @@ impl Endpoint {
 
     /// Is this the endpoint that an answer's header calls `named`?
     pub fn is_called(&self, named: &str) -> bool {
-        let bare = |url: &str| url.trim_end_matches('/').split("://").last().map(str::to_owned);
+        let bare = |url: &str| {
+            url.trim_end_matches('/')
+                .split("://")
+                .last()
+                .map(str::to_owned)
+        };
         self.name == named || bare(&self.url) == bare(named)
     }
 
@@ -57,18 +62,27 @@ impl State {
     /// else of every pool.
     pub fn serving(&self, model: Option<&str>, named: Option<&str>) -> Vec<&Endpoint> {
         let holds = |pool: &&Pool| {
-            named.is_some_and(|named| pool.endpoints.iter().any(|endpoint| endpoint.is_called(named)))
+            named.is_some_and(|named| {
+                pool.endpoints
+                    .iter()
+                    .any(|endpoint| endpoint.is_called(named))
+            })
         };
         let one = self.pools.iter().find(holds);
         let pools = one.map_or(self.pools.as_slice(), std::slice::from_ref);
         let endpoints = pools.iter().flat_map(|pool| &pool.endpoints);
-        endpoints.filter(|endpoint| endpoint.serves(model)).collect()
+        endpoints
+            .filter(|endpoint| endpoint.serves(model))
+            .collect()
     }
 }
 
 /// A client of the admin address; admin answers come quickly or not at all.
 pub fn client(url: &str) -> anyhow::Result<Client> {
-    let options = ClientOptions { timeout: Duration::from_secs(10), ..ClientOptions::default() };
+    let options = ClientOptions {
+        timeout: Duration::from_secs(10),
+        ..ClientOptions::default()
+    };
     Ok(Client::new(Target::parse(url)?, options)?)
 }
 
@@ -103,8 +117,11 @@ mod tests {
     #[track_caller]
     fn check(model: Option<&str>, named: Option<&str>, expected: &[&str]) {
         let state = state();
-        let names: Vec<&str> =
-            state.serving(model, named).iter().map(|endpoint| endpoint.name.as_str()).collect();
+        let names: Vec<&str> = state
+            .serving(model, named)
+            .iter()
+            .map(|endpoint| endpoint.name.as_str())
+            .collect();
         assert_eq!(names, expected);
     }
 

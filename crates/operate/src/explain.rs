@@ -58,21 +58,26 @@ pub async fn ask(args: &Args) -> anyhow::Result<Value> {
     let path = args.path.as_deref().unwrap_or(default_path);
     let encoded: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
     let client = admin::client(&args.admin)?;
-    let answer = client.post(&format!("/admin/explain?path={encoded}"), body).await?;
+    let answer = client
+        .post(&format!("/admin/explain?path={encoded}"), body)
+        .await?;
     let at = client.target();
     if !answer.status.is_success() {
         let said = error_message(&answer.body);
         bail!("POST {at}/admin/explain answered {}: {said}", answer.status);
     }
-    answer.json().map_err(|why| anyhow::anyhow!("POST {at}/admin/explain: the answer is {why}"))
+    answer
+        .json()
+        .map_err(|why| anyhow::anyhow!("POST {at}/admin/explain: the answer is {why}"))
 }
 
 fn body(args: &Args) -> anyhow::Result<(Bytes, &'static str)> {
     let (mut body, path) = match (&args.prompt, &args.chat, &args.body) {
         (Some(prompt), _, _) => (json!({"prompt": prompt}), "/v1/completions"),
-        (_, Some(text), _) => {
-            (json!({"messages": [{"role": "user", "content": text}]}), "/v1/chat/completions")
-        }
+        (_, Some(text), _) => (
+            json!({"messages": [{"role": "user", "content": text}]}),
+            "/v1/chat/completions",
+        ),
         (_, _, Some(file)) => return read_body(file),
         _ => bail!("say which request: --prompt TEXT, --chat TEXT or --body FILE"),
     };
@@ -86,7 +91,9 @@ fn body(args: &Args) -> anyhow::Result<(Bytes, &'static str)> {
 fn read_body(file: &PathBuf) -> anyhow::Result<(Bytes, &'static str)> {
     let mut bytes = Vec::new();
     if file.as_os_str() == "-" {
-        std::io::stdin().read_to_end(&mut bytes).context("cannot read standard input")?;
+        std::io::stdin()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
     } else {
         bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }

@@ -61,7 +61,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         report::emit(&show::text(&report))?;
     }
-    Ok(if report.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// What every check needs.
@@ -71,6 +75,8 @@ struct Subject<'a> {
     model: Option<String>,
     fleet: Fleet,
     simulated: bool,
+    /// An endpoint that some answer named.
+    named: Option<String>,
 }
 
 /// All checks in order. Fails only on addresses that cannot be used; whatever the server does is in the report.
@@ -81,20 +87,37 @@ pub async fn check(args: &Args) -> anyhow::Result<Report> {
         ..ClientOptions::default()
     };
     let client = Arc::new(Client::new(Target::parse(&args.url)?, options)?);
-    let mut checks = vec![api::health(&client).await];
+    let (health, answers) = api::health(&client).await;
     let (models, model) = api::models(&client, args.model.as_deref()).await;
-    let answers = models.status == Status::Pass || checks[0].status != Status::Fail;
-    checks.push(models);
+    let mut checks = vec![health, models];
     let fleet = Fleet::find(args, &client).await?;
-    let mut subject = Subject { args, client, model, fleet, simulated: false };
+    let mut subject = Subject {
+        args,
+        client,
+        model,
+        fleet,
+        simulated: false,
+        named: None,
+    };
     if answers {
         subject.requests(&mut checks).await;
     } else {
-        for name in ["completion", "chat", "chat-stream", "distribution", "affinity", "cached-tokens"] {
-            checks.push(Check::skip(name, "an answer", "the address did not answer the checks before this one"));
+        for name in [
+            "completion",
+            "chat",
+            "chat-stream",
+            "distribution",
+            "affinity",
+            "cached-tokens",
+        ] {
+            checks.push(Check::skip(
+                name,
+                "an answer",
+                "the address did not answer the checks before this one",
+            ));
         }
     }
-    checks.push(subject.fleet.health(subject.model.as_deref()).await);
+    checks.push(subject.fleet.health(subject.named.as_deref()).await);
     let url = subject.client.target().to_string();
     Ok(Report::of(url, subject.model, subject.simulated, checks))
 }

@@ -82,10 +82,11 @@ pub(crate) fn text(answer: &Value) -> anyhow::Result<String> {
 }
 
 fn table(explained: &Explained) -> Table {
-    let mut table =
-        Table::new(&["endpoint", "scorer", "raw", "unit", "score", "weight", "weighted", "total"])
-            .left(1)
-            .left(3);
+    let mut table = Table::new(&[
+        "endpoint", "scorer", "raw", "unit", "score", "weight", "weighted", "total",
+    ])
+    .left(1)
+    .left(3);
     for candidate in &explained.candidates {
         let chosen = explained.endpoint.as_deref() == Some(candidate.endpoint.as_str());
         let mut name = format!("{} {}", if chosen { ">" } else { " " }, candidate.endpoint);
@@ -95,11 +96,23 @@ fn table(explained: &Explained) -> Table {
         };
         if candidate.scores.is_empty() {
             let blank = || "-".to_owned();
-            table.row(vec![name, blank(), blank(), blank(), blank(), blank(), blank(), total]);
+            table.row(vec![
+                name,
+                blank(),
+                blank(),
+                blank(),
+                blank(),
+                blank(),
+                blank(),
+                total,
+            ]);
             continue;
         }
         for score in &candidate.scores {
-            let weighted = score.score.zip(score.weight).map(|(score, weight)| score * weight);
+            let weighted = score
+                .score
+                .zip(score.weight)
+                .map(|(score, weight)| score * weight);
             table.row(vec![
                 std::mem::take(&mut name),
                 score.scorer.clone(),
@@ -122,13 +135,19 @@ fn candidate_words(candidate: &Candidate) -> String {
         said.push(format!("removed by {}: {reason}", removed.filter));
     }
     said.extend(candidate.words.clone().filter(|words| !words.is_empty()));
-    let words = if said.is_empty() { "no reason given".to_owned() } else { said.join("; ") };
+    let words = if said.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        said.join("; ")
+    };
     format!("{} ({}): {words}\n", candidate.endpoint, candidate.url)
 }
 
 /// Three decimals at most, without trailing zeros.
 fn number(value: Option<f64>) -> String {
-    let Some(value) = value else { return "-".to_owned() };
+    let Some(value) = value else {
+        return "-".to_owned();
+    };
     let text = format!("{value:.3}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
@@ -170,7 +189,9 @@ e-1 holds 96 of 120 tokens
 
     #[test]
     fn another_shape_is_an_error_in_words() {
-        let said = text(&serde_json::json!({"candidates": [{"no": "endpoint"}]})).unwrap_err().to_string();
+        let said = text(&serde_json::json!({"candidates": [{"no": "endpoint"}]}))
+            .unwrap_err()
+            .to_string();
         assert!(said.contains("another shape"), "{said}");
     }
 }

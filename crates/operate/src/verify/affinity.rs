@@ -31,7 +31,10 @@ impl Subject<'_> {
         let after = self.fleet.counters().await;
         let (answers, failures) = sort(results);
         if let Some(first) = failures.first() {
-            let seen = format!("{} of {asked} requests failed, the first with: {first}", failures.len());
+            let seen = format!(
+                "{} of {asked} requests failed, the first with: {first}",
+                failures.len()
+            );
             let hint = "see pool health, and the gateway's log";
             return vec![
                 Check::fail(ONE_REPLICA, place, seen.clone()).hint(hint),
@@ -44,16 +47,24 @@ impl Subject<'_> {
         };
         let counters = after.as_ref().ok().and_then(Clone::clone);
         let landed = Landed::of(&answers, before, after);
-        let named = landed.as_ref().ok().and_then(|landed| landed.counts.keys().next().cloned());
+        let named = landed
+            .as_ref()
+            .ok()
+            .and_then(|landed| landed.counts.keys().next().cloned());
         let block = self.fleet.block_size_tokens(
             self.model.as_deref(),
             named.as_deref(),
             counters.as_deref(),
         );
-        let usages: Vec<Option<Usage>> =
-            answers.iter().map(|answer: &Answer| usage::read_body(&answer.body)).collect();
+        let usages: Vec<Option<Usage>> = answers
+            .iter()
+            .map(|answer: &Answer| usage::read_body(&answer.body))
+            .collect();
         let short = too_short(&usages, block);
-        vec![one_replica(place, landed, short.as_deref()), rises(cached, &usages, &gains, short)]
+        vec![
+            one_replica(place, landed, short.as_deref()),
+            rises(cached, &usages, &gains, short),
+        ]
     }
 }
 
@@ -61,8 +72,9 @@ fn one_replica(expected: String, landed: Result<Landed, String>, short: Option<&
     let landed = match landed {
         Ok(landed) => landed,
         Err(why) => {
-            return Check::skip(ONE_REPLICA, expected, why)
-                .hint("give --engines URL,URL (the replicas' own addresses) to tell by their metrics");
+            return Check::skip(ONE_REPLICA, expected, why).hint(
+                "give --engines URL,URL (the replicas' own addresses) to tell by their metrics",
+            );
         }
     };
     match (landed.counts.len(), short) {
@@ -75,11 +87,19 @@ fn one_replica(expected: String, landed: Result<Landed, String>, short: Option<&
 
 /// The sentence, where no prompt could fill a block.
 fn too_short(usages: &[Option<Usage>], block: Option<u32>) -> Option<String> {
-    let longest = usages.iter().flatten().map(|usage| usage.prompt_tokens).max()?;
+    let longest = usages
+        .iter()
+        .flatten()
+        .map(|usage| usage.prompt_tokens)
+        .max()?;
     let size = block.unwrap_or(DEFAULT_BLOCK_TOKENS);
     // The last token is always computed, so a block plus one token is the least that can be found again.
     (longest <= u64::from(size)).then(|| {
-        let assumed = if block.is_none() { " (vLLM's default, assumed)" } else { "" };
+        let assumed = if block.is_none() {
+            " (vLLM's default, assumed)"
+        } else {
+            ""
+        };
         format!("too short: {longest} prompt tokens fill no block of {size} tokens{assumed}")
     })
 }
@@ -94,16 +114,22 @@ fn rises(
         return Check::skip(CACHED, expected, short)
             .hint("nothing is wrong with the cache: use a longer system prompt to see it work");
     }
-    let cached: Vec<Option<u64>> =
-        usages.iter().map(|usage| usage.and_then(|usage| usage.cached_tokens)).collect();
+    let cached: Vec<Option<u64>> = usages
+        .iter()
+        .map(|usage| usage.and_then(|usage| usage.cached_tokens))
+        .collect();
     if cached.iter().any(Option::is_some) {
         return by_usage(expected, usages, &cached);
     }
     let hits: f64 = gains.iter().filter_map(|gain| gain.hit_tokens).sum();
     let queried: f64 = gains.iter().filter_map(|gain| gain.queried_tokens).sum();
     if queried == 0.0 {
-        return Check::skip(CACHED, expected, "answers report no cached tokens, and no engine metrics are known")
-            .hint("start engines with --enable-prompt-tokens-details, or give --engines URL,URL");
+        return Check::skip(
+            CACHED,
+            expected,
+            "answers report no cached tokens, and no engine metrics are known",
+        )
+        .hint("start engines with --enable-prompt-tokens-details, or give --engines URL,URL");
     }
     let seen = format!("{hits:.0} of {queried:.0} prompt tokens found (by engine metrics)");
     // All but the first request can hit; half of that leaves room for block borders and other traffic.
@@ -115,17 +141,34 @@ fn rises(
     }
 }
 
-const MISS_HINT: &str = "is prefix caching on in the engines, and do these requests stay on one replica (affinity)?";
+const MISS_HINT: &str =
+    "is prefix caching on in the engines, and do these requests stay on one replica (affinity)?";
 
 fn by_usage(expected: String, usages: &[Option<Usage>], cached: &[Option<u64>]) -> Check {
     let first = cached.first().copied().flatten().unwrap_or(0);
     let rose = |cached: &&Option<u64>| cached.is_some_and(|tokens| tokens > first);
     let risen = cached.iter().skip(1).filter(rose).count();
-    let list: Vec<String> = cached.iter().map(|tokens| tokens.unwrap_or(0).to_string()).collect();
-    let prompt = usages.iter().flatten().map(|usage| usage.prompt_tokens).max().unwrap_or(0);
-    let seen = format!("{} of up to {prompt} prompt tokens (by usage)", list.join(", "));
+    let list: Vec<String> = cached
+        .iter()
+        .map(|tokens| tokens.unwrap_or(0).to_string())
+        .collect();
+    let prompt = usages
+        .iter()
+        .flatten()
+        .map(|usage| usage.prompt_tokens)
+        .max()
+        .unwrap_or(0);
+    let seen = format!(
+        "{} of up to {prompt} prompt tokens (by usage)",
+        list.join(", ")
+    );
     if risen + 1 == cached.len() {
         return Check::pass(CACHED, expected, seen);
     }
-    Check::fail(CACHED, expected, format!("{risen} of {} rose: {seen}", cached.len() - 1)).hint(MISS_HINT)
+    Check::fail(
+        CACHED,
+        expected,
+        format!("{risen} of {} rose: {seen}", cached.len() - 1),
+    )
+    .hint(MISS_HINT)
 }

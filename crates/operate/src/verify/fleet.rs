@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use benchmark::engines::{self, Counters, Engines};
-use benchmark::load::stream::error_message;
 use benchmark::load::Client;
+use benchmark::load::stream::{ENDPOINT_HEADER, error_message};
 
 use super::Args;
 use super::outcome::Check;
@@ -12,8 +12,6 @@ use crate::admin::{self, Endpoint, State};
 
 /// Where a gateway of this machine keeps its admin address.
 const LOCAL_ADMIN: &str = "http://127.0.0.1:9090";
-/// Header naming the endpoint that answered.
-use benchmark::load::stream::ENDPOINT_HEADER;
 
 /// What can be known of the replicas.
 pub(crate) struct Fleet {
@@ -37,7 +35,10 @@ impl Fleet {
             Some(admin) => admin::state(admin).await.map_err(|error| error.to_string()),
             None => Err("neither --admin nor --engines given".to_owned()),
         };
-        let known = state.iter().flat_map(|state| &state.pools).flat_map(|pool| &pool.endpoints);
+        let known = state
+            .iter()
+            .flat_map(|state| &state.pools)
+            .flat_map(|pool| &pool.endpoints);
         let mut urls = args.engines.engines.clone();
         if urls.is_empty() && asked.is_some() {
             urls = known.map(|endpoint| endpoint.url.clone()).collect();
@@ -59,17 +60,25 @@ impl Fleet {
     fn endpoints(&self, model: Option<&str>, named: Option<&str>) -> Option<Vec<&Endpoint>> {
         let state = self.state.as_ref().ok()?;
         let endpoints = state.serving(model, named);
-        let ours = named.is_some_and(|named| endpoints.iter().any(|endpoint| endpoint.is_called(named)));
+        let ours =
+            named.is_some_and(|named| endpoints.iter().any(|endpoint| endpoint.is_called(named)));
         (self.admin_asked || ours).then_some(endpoints)
     }
 
     /// How many replicas should serve, and how that is known.
-    pub(crate) fn expected(&self, model: Option<&str>, named: Option<&str>) -> Option<(usize, &'static str)> {
+    pub(crate) fn expected(
+        &self,
+        model: Option<&str>,
+        named: Option<&str>,
+    ) -> Option<(usize, &'static str)> {
         if let Some(replicas) = self.replicas {
             return Some((replicas, "--replicas"));
         }
         if let Some(endpoints) = self.endpoints(model, named) {
-            let ready = endpoints.iter().filter(|endpoint| endpoint.is_ready()).count();
+            let ready = endpoints
+                .iter()
+                .filter(|endpoint| endpoint.is_ready())
+                .count();
             return Some((ready, "ready by the admin state"));
         }
         (!self.engines.is_empty()).then(|| (self.engines.len(), "--engines"))
@@ -80,7 +89,11 @@ impl Fleet {
         if self.engines.is_empty() {
             return Ok(None);
         }
-        self.engines.read().await.map(Some).map_err(|error| error.to_string())
+        self.engines
+            .read()
+            .await
+            .map(Some)
+            .map_err(|error| error.to_string())
     }
 
     /// Tokens per block by the admin state, else by the engines' metrics.
@@ -91,19 +104,34 @@ impl Fleet {
         counters: Option<&[Counters]>,
     ) -> Option<u32> {
         let by_state = self.endpoints(model, named).unwrap_or_default();
-        let stated = by_state.iter().find_map(|endpoint| endpoint.block_size_tokens);
+        let stated = by_state
+            .iter()
+            .find_map(|endpoint| endpoint.block_size_tokens);
         stated.or_else(|| counters.and_then(engines::block_size_tokens))
     }
 
-    /// Are all endpoints ready: by the admin state, else by the engines' own `/health`?
-    pub(crate) async fn health(&self, model: Option<&str>) -> Check {
+    /// Are all endpoints ready: by the admin state, else by the engines' own `/health`? `named` is the endpoint
+    /// that some answer named, to tell this gateway's state from another's.
+    pub(crate) async fn health(&self, named: Option<&str>) -> Check {
         let (name, expected) = ("pool-health", "every endpoint is ready");
-        if self.admin_asked || (self.engines.is_empty() && self.state.is_ok()) {
-            return self.state_health(name, expected, model);
+        if self.admin_asked
+            && let Err(why) = &self.state
+        {
+            return Check::fail(name, expected, why.clone())
+                .hint("is --admin the gateway's admin address, and is the gateway running?");
+        }
+        if let Some(endpoints) = self.endpoints(None, named) {
+            return self.by_state(name, expected, &endpoints);
         }
         if self.engines.is_empty() {
-            return Check::skip(name, expected, "no admin address and no engine addresses known")
-                .hint("give --admin http://127.0.0.1:9090 of a prefixgate gateway, or --engines URL,URL");
+            return Check::skip(
+                name,
+                expected,
+                "no admin address and no engine addresses known",
+            )
+            .hint(
+                "give --admin http://127.0.0.1:9090 of a prefixgate gateway, or --engines URL,URL",
+            );
         }
         let mut sick = Vec::new();
         for client in self.engines.clients() {
@@ -115,7 +143,10 @@ impl Fleet {
             sick.push(format!("{}: {said}", client.target()));
         }
         let all = self.engines.len();
-        let seen = format!("{} of {all} engines answer /health with 200", all - sick.len());
+        let seen = format!(
+            "{} of {all} engines answer /health with 200",
+            all - sick.len()
+        );
         if sick.is_empty() {
             return Check::pass(name, expected, seen);
         }
@@ -123,37 +154,32 @@ impl Fleet {
             .hint("start the engines that do not answer, or correct --engines")
     }
 
-    fn state_health(&self, name: &str, expected: &str, _model: Option<&str>) -> Check {
-        let state = match &self.state {
-            Ok(state) => state,
-            Err(why) => {
-                return Check::fail(name, expected, why.clone())
-                    .hint("is --admin the gateway's admin address, and is the gateway running?");
-            }
-        };
-        let at = self.admin.as_ref().map(|admin| admin.target().to_string()).unwrap_or_default();
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        let mut sick = Vec::new();
-        for pool in &state.pools {
-            *counts.entry(pool.pool.as_str()).or_default() += pool.endpoints.len();
-            for endpoint in pool.endpoints.iter().filter(|endpoint| !endpoint.is_ready()) {
+    fn by_state(&self, name: &str, expected: &str, endpoints: &[&Endpoint]) -> Check {
+        let at = self
+            .admin
+            .as_ref()
+            .map(|admin| admin.target().to_string())
+            .unwrap_or_default();
+        let sick: Vec<String> = endpoints
+            .iter()
+            .filter(|endpoint| !endpoint.is_ready())
+            .map(|endpoint| {
                 let why = endpoint.reason.as_deref().unwrap_or("no reason given");
-                sick.push(format!("{} {} ({why})", endpoint.name, endpoint.health));
-            }
+                format!("{} is {} ({why})", endpoint.name, endpoint.health)
+            })
+            .collect();
+        let all = endpoints.len();
+        let seen = format!("{} of {all} endpoints ready (by {at})", all - sick.len());
+        if all == 0 {
+            Check::fail(name, expected, format!("no endpoint at all (by {at})"))
+                .hint("add endpoints to the gateway's configuration")
+        } else if sick.is_empty() {
+            Check::pass(name, expected, seen)
+        } else {
+            Check::fail(name, expected, format!("{seen}: {}", sick.join(", "))).hint(
+                "see those engines' logs; the gateway takes them back by itself once they answer",
+            )
         }
-        let pools: Vec<String> =
-            counts.iter().map(|(pool, count)| format!("{pool}: {count} endpoints")).collect();
-        let empty = counts.values().all(|count| *count == 0);
-        let seen = format!("{} (by {at})", pools.join(", "));
-        if empty {
-            return Check::fail(name, expected, format!("no endpoint at all (by {at})"))
-                .hint("add endpoints to the gateway's configuration");
-        }
-        if sick.is_empty() {
-            return Check::pass(name, expected, format!("all ready; {seen}"));
-        }
-        Check::fail(name, expected, format!("not ready: {}; {seen}", sick.join(", ")))
-            .hint("see those engines' logs; the gateway takes them back by itself once they answer")
     }
 }
 
@@ -164,6 +190,9 @@ pub(crate) fn named(answer: &benchmark::load::Answer) -> Option<String> {
 
 /// `a 12, b 18`
 pub(crate) fn show_counts(counts: &BTreeMap<String, u64>) -> String {
-    let parts: Vec<String> = counts.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    let parts: Vec<String> = counts
+        .iter()
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
     parts.join(", ")
 }

@@ -24,8 +24,19 @@ pub struct Check {
 }
 
 impl Check {
-    fn new(status: Status, name: &str, expected: impl Into<String>, seen: impl Into<String>) -> Self {
-        Self { name: name.to_owned(), expected: expected.into(), seen: seen.into(), status, hint: None }
+    fn new(
+        status: Status,
+        name: &str,
+        expected: impl Into<String>,
+        seen: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            expected: expected.into(),
+            seen: seen.into(),
+            status,
+            hint: None,
+        }
     }
 
     pub(crate) fn pass(name: &str, expected: impl Into<String>, seen: impl Into<String>) -> Self {
@@ -61,7 +72,12 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn of(url: String, model: Option<String>, simulated: bool, checks: Vec<Check>) -> Self {
+    pub(crate) fn of(
+        url: String,
+        model: Option<String>,
+        simulated: bool,
+        checks: Vec<Check>,
+    ) -> Self {
         let count = |status| checks.iter().filter(|check| check.status == status).count();
         Self {
             url,

@@ -19,7 +19,10 @@ pub(crate) struct Prompts<'a> {
 
 impl<'a> Prompts<'a> {
     pub(crate) fn new(model: Option<&'a str>) -> Self {
-        Self { model, nonce: text::fresh_seed() }
+        Self {
+            model,
+            nonce: text::fresh_seed(),
+        }
     }
 
     pub(crate) fn completion(&self) -> Bytes {
@@ -50,7 +53,12 @@ impl<'a> Prompts<'a> {
     /// One system prompt, another question each time.
     pub(crate) fn with_system(&self, system: Option<&str>, index: u64) -> Bytes {
         let mut rng = text::rng(&[self.nonce, 2]);
-        let generated = || format!("You answer briefly. {}", text::words(&mut rng, SYSTEM_WORDS));
+        let generated = || {
+            format!(
+                "You answer briefly. {}",
+                text::words(&mut rng, SYSTEM_WORDS)
+            )
+        };
         let system = system.map_or_else(generated, str::to_owned);
         self.body(json!({"messages": [
             {"role": "system", "content": format!("{:08x} {system}", self.nonce)},

@@ -33,7 +33,10 @@ impl Landed {
             *counts.entry(name).or_default() += 1;
         }
         if !counts.is_empty() {
-            return Ok(Self { counts, by: "response headers" });
+            return Ok(Self {
+                counts,
+                by: "response headers",
+            });
         }
         let (Some(before), Some(after)) = (before?, after?) else {
             return Err("answers name no endpoint and no engine addresses are known".to_owned());
@@ -46,7 +49,10 @@ impl Landed {
         if counts.is_empty() {
             return Err("the engines' counters did not move".to_owned());
         }
-        Ok(Self { counts, by: "engine metrics" })
+        Ok(Self {
+            counts,
+            by: "engine metrics",
+        })
     }
 
     pub(crate) fn show(&self) -> String {
@@ -56,8 +62,15 @@ impl Landed {
 
 /// Requests finished, else at least one where tokens were looked up.
 fn requests(gain: &Gain) -> Option<u64> {
-    let finished = gain.finished_requests.filter(|count| *count > 0.0).map(|count| count as u64);
-    finished.or_else(|| gain.queried_tokens.filter(|tokens| *tokens > 0.0).map(|_| 1))
+    let finished = gain
+        .finished_requests
+        .filter(|count| *count > 0.0)
+        .map(|count| count as u64);
+    finished.or_else(|| {
+        gain.queried_tokens
+            .filter(|tokens| *tokens > 0.0)
+            .map(|_| 1)
+    })
 }
 
 impl Subject<'_> {
@@ -75,13 +88,18 @@ impl Subject<'_> {
             self.note(answer);
         }
         if let Some(first) = failures.first() {
-            let seen = format!("{} of {asked} requests failed, the first with: {first}", failures.len());
-            return Check::fail(NAME, expected, seen).hint("see pool health, and the gateway's log");
+            let seen = format!(
+                "{} of {asked} requests failed, the first with: {first}",
+                failures.len()
+            );
+            return Check::fail(NAME, expected, seen)
+                .hint("see pool health, and the gateway's log");
         }
         match Landed::of(&answers, before, after) {
             Ok(landed) => self.judge(&expected, &landed),
-            Err(why) => Check::skip(NAME, expected, why)
-                .hint("give --engines URL,URL (the replicas' own addresses) to tell by their metrics"),
+            Err(why) => Check::skip(NAME, expected, why).hint(
+                "give --engines URL,URL (the replicas' own addresses) to tell by their metrics",
+            ),
         }
     }
 
@@ -93,24 +111,42 @@ impl Subject<'_> {
             Some((replicas, how)) if reached >= replicas => {
                 Check::pass(NAME, format!("{expected} ({replicas}, {how})"), seen)
             }
-            Some((replicas, how)) => Check::fail(NAME, format!("{expected} ({replicas}, {how})"), seen)
-                .hint("is load in the scoring (queue-scorer), and does every replica serve this model?"),
-            None if reached > 1 => {
-                Check::pass(NAME, expected, format!("{seen}; how many there are is not known"))
-            }
-            None => Check::skip(NAME, expected, format!("{seen}; how many there are is not known"))
-                .hint("say so with --replicas N, --engines URL,URL or --admin URL"),
+            Some((replicas, how)) => Check::fail(
+                NAME,
+                format!("{expected} ({replicas}, {how})"),
+                seen,
+            )
+            .hint(
+                "is load in the scoring (queue-scorer), and does every replica serve this model?",
+            ),
+            None if reached > 1 => Check::pass(
+                NAME,
+                expected,
+                format!("{seen}; how many there are is not known"),
+            ),
+            None => Check::skip(
+                NAME,
+                expected,
+                format!("{seen}; how many there are is not known"),
+            )
+            .hint("say so with --replicas N, --engines URL,URL or --admin URL"),
         }
     }
 }
 
 /// Answers with status 200, and what went wrong with the others.
-pub(crate) fn sort<E: std::fmt::Display>(results: Vec<Result<Answer, E>>) -> (Vec<Answer>, Vec<String>) {
+pub(crate) fn sort<E: std::fmt::Display>(
+    results: Vec<Result<Answer, E>>,
+) -> (Vec<Answer>, Vec<String>) {
     let (mut answers, mut failures) = (Vec::new(), Vec::new());
     for result in results {
         match result {
             Ok(answer) if answer.status.is_success() => answers.push(answer),
-            Ok(answer) => failures.push(format!("{}: {}", answer.status, error_message(&answer.body))),
+            Ok(answer) => failures.push(format!(
+                "{}: {}",
+                answer.status,
+                error_message(&answer.body)
+            )),
             Err(error) => failures.push(error.to_string()),
         }
     }
