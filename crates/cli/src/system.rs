@@ -91,6 +91,7 @@ async fn start_pool(
         index_max_bytes: config.index_max_bytes / config.pools.len().max(1),
         seed: HashSeed(seed),
         unready_after_probes: entry.health.unready_after,
+        wiring: compiled.wiring.clone(),
         ..FleetConfig::default()
     };
     let fleet = Arc::new(Fleet::new(fleet_config, compiled.profile));
@@ -104,7 +105,7 @@ async fn start_pool(
         feeders,
     )
     .await?;
-    let preset = scheduling.preset_name();
+    let preset = preset_name(scheduling);
     let route = PoolRoute {
         path: entry.path.clone(),
         prefix_routing: entry.prefix_routing.unwrap_or(true),
@@ -116,6 +117,30 @@ async fn start_pool(
     };
     let running = RunningPool { fleet, preset, _feeds: feeds };
     Ok((running, route))
+}
+
+/// For display: the preset's name, or that a document is in force.
+fn preset_name(scheduling: &scheduler::SchedulingConfig) -> String {
+    match (&scheduling.preset, &scheduling.config) {
+        (Some(preset), _) => preset.clone(),
+        (None, Some(_)) => "document".to_owned(),
+        (None, None) => scheduler::DEFAULT_PRESET.to_owned(),
+    }
+}
+
+/// The profile in one line: filters, weighted scorers, picker.
+pub(crate) fn describe(profile: &scheduler::Profile) -> String {
+    let filters: Vec<_> = profile.filters().collect();
+    let scorers: Vec<_> = profile.scorers().map(|(name, weight)| format!("{name} {weight:.1}")).collect();
+    let mut parts = Vec::new();
+    if !filters.is_empty() {
+        parts.push(format!("behind {}", filters.join(", ")));
+    }
+    if !scorers.is_empty() {
+        parts.push(scorers.join(" + "));
+    }
+    parts.push(profile.picker().to_owned());
+    parts.join(": ")
 }
 
 fn api_key(entry: &Pool) -> anyhow::Result<Option<String>> {

@@ -115,7 +115,9 @@ impl Fleet {
                         .or(member.process_start_seconds);
                     member.sample_hits(&metrics, now);
                     member.state.store_scrape(mark, &metrics, now);
-                    capacity = member.new_capacity(bytes_per_token);
+                    if self.config.wiring.prefix.auto_tune {
+                        capacity = member.new_capacity(bytes_per_token);
+                    }
                 }
             }
         }

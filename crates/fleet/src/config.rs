@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use kv_index::HashSeed;
+use scheduler::Wiring;
 
 /// Settings of one pool's state machine.
 #[derive(Clone, Debug)]
@@ -22,6 +23,8 @@ pub struct FleetConfig {
     pub unready_after_probes: u32,
     /// Whether a new endpoint must pass a probe before it is picked.
     pub require_probe: bool,
+    /// What the scheduling document says about prefix and load bookkeeping.
+    pub wiring: Wiring,
 }
 
 impl Default for FleetConfig {
@@ -35,6 +38,7 @@ impl Default for FleetConfig {
             eject_max: Duration::from_secs(30),
             unready_after_probes: 2,
             require_probe: true,
+            wiring: Wiring::default(),
         }
     }
 }

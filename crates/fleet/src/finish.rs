@@ -41,7 +41,7 @@ impl Fleet {
         if reservation.stream && !confirmed {
             SlotState::give_back(&state.queued_tokens, u64::from(reservation.uncached_tokens));
         }
-        SlotState::give_back(&state.active_tokens, u64::from(reservation.uncached_tokens));
+        SlotState::give_back(&state.active_tokens, reservation.load_tokens);
         SlotState::give_back(&state.active_requests, 1);
         state
             .tokens_ended

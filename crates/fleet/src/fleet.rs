@@ -5,19 +5,16 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use kv_index::{ApproximateIndex, HashSeed, IndexConfig, Slot};
+use kv_index::{ApproximateIndex, BLOCK_BYTES, HashSeed, IndexConfig, Slot};
 use parking_lot::Mutex;
 use scheduler::Profile;
 
-use crate::learn::Ratios;
+use crate::learn::{DEFAULT_BYTES_PER_TOKEN, Ratios};
 use crate::member::Members;
 use crate::{FleetConfig, ScrapeMark, View};
 
 /// Index writes that may wait; beyond it they are dropped and counted, never waited for.
 const INDEX_QUEUE_OPS: usize = 16_384;
-
-/// Canonical blocks an endpoint is believed to hold before its real cache size is known: 64k tokens.
-const DEFAULT_CAPACITY_BLOCKS: u32 = 4_096;
 
 /// One pool's state machine; shared by all threads.
 ///
@@ -35,9 +32,13 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(config: FleetConfig, profile: Profile) -> Self {
+        let prefix = &config.wiring.prefix;
+        let capacity_tokens =
+            u64::from(prefix.capacity_blocks) * u64::from(prefix.block_size_tokens);
+        let capacity_bytes = capacity_tokens as f64 * DEFAULT_BYTES_PER_TOKEN;
         let index = ApproximateIndex::new(IndexConfig {
             max_bytes: config.index_max_bytes,
-            default_capacity_blocks: DEFAULT_CAPACITY_BLOCKS,
+            default_capacity_blocks: ((capacity_bytes / BLOCK_BYTES as f64) as u32).max(1),
             queue_ops: INDEX_QUEUE_OPS,
         });
         Self {

@@ -1,5 +1,6 @@
 //! Which endpoint takes this request, and what is reserved for it?
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use kv_index::{BLOCK_BYTES, Chain, Matches, Placement, Slot};
 use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng};
 
+use crate::learn::DEFAULT_BYTES_PER_TOKEN;
 use crate::{EndpointView, Fleet, SlotState, View};
 
 /// How often a pick is decided anew because load moved at its winner meanwhile. Each time means that another
@@ -50,6 +52,8 @@ pub struct Reservation {
     pub prompt_tokens: u32,
     pub predicted_cached_tokens: u32,
     pub uncached_tokens: u32,
+    /// Uncached tokens, and expected output where the scheduling document counts it as load.
+    pub load_tokens: u64,
     /// Prompt plus expected output.
     pub context_tokens: u32,
     /// Queued tokens at the endpoint when this was picked, our own not counted.
@@ -82,6 +86,8 @@ struct Size {
     prompt_tokens: f64,
     bytes_per_token: f64,
     total_blocks: f64,
+    /// Block size for every endpoint, where the scheduling document fixes it.
+    fixed_block_tokens: Option<u32>,
 }
 
 /// Buffers that live as long as their thread, so that a pick allocates nothing per endpoint.
@@ -106,6 +112,11 @@ impl Fleet {
         now: Duration,
         rng: &mut Rng,
     ) -> Result<Pick, NoEndpoint> {
+        let chains = self.bounded(request.chains);
+        let request = &Request {
+            chains: &chains,
+            ..request.clone()
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let view = self.view.load();
             let profile = self.profile.load();
@@ -138,6 +149,11 @@ impl Fleet {
         let endpoint = view
             .get(slot)
             .filter(|endpoint| endpoint.health.is_ready())?;
+        let chains = self.bounded(request.chains);
+        let request = &Request {
+            chains: &chains,
+            ..request.clone()
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let size = self.size(request);
             self.look_up(&view, request, &mut scratch.matches);
@@ -156,6 +172,11 @@ impl Fleet {
         now: Duration,
         rng: &mut Rng,
     ) -> Result<Explanation, NoEndpoint> {
+        let chains = self.bounded(request.chains);
+        let request = &Request {
+            chains: &chains,
+            ..request.clone()
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let view = self.view.load();
             let size = self.size(request);
@@ -181,18 +202,38 @@ impl Fleet {
             Some(_) => 4.0,
             None => self.ratios.bytes_per_token(request.model),
         };
+        let estimate = stream_bytes as f64 / bytes_per_token;
+        let prefix = &self.config.wiring.prefix;
+        let longest = self.longest_chain().unwrap_or(usize::MAX) as u64;
+        let blocks = |chain: &Chain| chain.stream_bytes.div_ceil(BLOCK_BYTES as u64).min(longest);
         Size {
             stream_bytes,
-            prompt_tokens: request
-                .prompt_tokens
-                .map_or(stream_bytes as f64 / bytes_per_token, f64::from),
+            prompt_tokens: request.prompt_tokens.map_or(estimate, f64::from),
             bytes_per_token,
-            total_blocks: request
-                .chains
-                .iter()
-                .map(|chain| chain.stream_bytes.div_ceil(BLOCK_BYTES as u64))
-                .sum::<u64>() as f64,
+            total_blocks: request.chains.iter().map(blocks).sum::<u64>() as f64,
+            fixed_block_tokens: (!prefix.auto_tune).then_some(prefix.block_size_tokens.max(1)),
         }
+    }
+
+    /// Canonical blocks of a prompt that are looked up at most, where the scheduling document bounds them.
+    fn longest_chain(&self) -> Option<usize> {
+        let tokens = self.config.wiring.prefix.max_match_tokens?;
+        Some(tokens as usize * DEFAULT_BYTES_PER_TOKEN as usize / BLOCK_BYTES)
+    }
+
+    /// The chains as far as they are looked up and remembered.
+    fn bounded<'c>(&self, chains: &'c [Chain]) -> Cow<'c, [Chain]> {
+        let Some(longest) = self.longest_chain() else {
+            return Cow::Borrowed(chains);
+        };
+        let cut = |chain: &Chain| Chain {
+            blocks: chain.blocks.iter().take(longest).copied().collect(),
+            stream_bytes: chain.stream_bytes,
+        };
+        if chains.iter().all(|chain| chain.len() <= longest) {
+            return Cow::Borrowed(chains);
+        }
+        Cow::Owned(chains.iter().map(cut).collect())
     }
 
     fn look_up(&self, view: &View, request: &Request<'_>, matches: &mut Matches) {
@@ -267,9 +308,10 @@ impl Fleet {
         state
             .tokens_picked
             .fetch_add(u64::from(context_tokens), Relaxed);
-        state
-            .active_tokens
-            .fetch_add(u64::from(uncached_tokens), Relaxed);
+        let output_tokens =
+            (self.config.wiring.inflight).output_tokens(prompt_tokens, request.max_tokens);
+        let load_tokens = u64::from(uncached_tokens) + u64::from(output_tokens);
+        state.active_tokens.fetch_add(load_tokens, Relaxed);
         if request.stream {
             state
                 .queued_tokens
@@ -288,6 +330,7 @@ impl Fleet {
             prompt_tokens,
             predicted_cached_tokens: cached_tokens,
             uncached_tokens,
+            load_tokens,
             context_tokens,
             queued_tokens_before,
             placements: request
@@ -343,7 +386,8 @@ fn matched(endpoint: &EndpointView, size: Size, matches: &Matches) -> (f64, f64)
         return (0.0, 0.0);
     }
     let held_tokens = blocks * BLOCK_BYTES as f64 / size.bytes_per_token;
-    let block_tokens = f64::from(endpoint.state.block_size_tokens());
+    let own = || endpoint.state.block_size_tokens();
+    let block_tokens = f64::from(size.fixed_block_tokens.unwrap_or_else(own));
     let usable = held_tokens.min(size.prompt_tokens - 1.0).max(0.0);
     (blocks, (usable / block_tokens).floor() * block_tokens)
 }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::Overrides;
-use crate::system::System;
+use crate::system::{System, describe};
 use crate::up::signals::stop_requested;
 
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = System::start(config).await?;
     tracing::info!("gateway on http://{}, admin and metrics on http://{}", system.listen, system.admin_listen);
     for pool in &system.pools {
-        tracing::info!(pool = pool.fleet.pool(), preset = pool.preset, "{}", pool.fleet.profile().describe());
+        tracing::info!(pool = pool.fleet.pool(), preset = pool.preset, "{}", describe(&pool.fleet.profile()));
     }
     stop_requested().await;
     tracing::info!("stopping: no new requests, those in flight end first");

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, Pool};
-use crate::system::System;
+use crate::system::{System, describe};
 use crate::up::banner::Banner;
 use crate::up::ports::{self, FIRST_ENGINE_PORT};
 use crate::up::signals::stop_requested;
@@ -198,7 +198,7 @@ fn banner(args: &Args, system: &System, ports: &[u16]) -> String {
         model: &args.model,
         engine_ports: ports,
         accelerator: args.engine_command.is_none().then_some(args.accelerator.as_str()),
-        profile: &system.pools[0].fleet.profile().describe(),
+        profile: &describe(&system.pools[0].fleet.profile()),
     }
     .text()
 }
