@@ -34,6 +34,7 @@ mod request;
 mod resident;
 mod scheduler;
 mod sequence;
+mod step;
 
 pub use batch::BatchModel;
 pub use block_pool::{BlockId, BlockPool};

@@ -1,5 +1,7 @@
 //! The batch model and its simulated compute, through their public interface only.
 
+/// One rule each, on a backend whose steps last a second.
+mod behaviour;
 /// Block names against digests computed elsewhere.
 mod hashes;
 /// Whatever is asked for, in whatever order: nothing leaks, nothing is lost, and it can be repeated.
