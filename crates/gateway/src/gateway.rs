@@ -93,6 +93,11 @@ impl Gateway {
         !self.is_draining() && self.routes.load().any_ready()
     }
 
+    /// Requests admitted and not ended.
+    pub fn in_flight(&self) -> usize {
+        self.gate.inside()
+    }
+
     pub(crate) fn begin_draining(&self) {
         self.draining.store(true, Relaxed);
     }

@@ -21,6 +21,7 @@ mod headers;
 mod inbound;
 mod local;
 mod metrics;
+mod parse;
 mod path;
 mod pick;
 mod record;

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_api::openai::{self, RequestView, Route};
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -16,10 +15,8 @@ use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::record::Record;
 use crate::reply::Reply;
-use crate::route::{Place, Pool, Routes};
-use crate::stored::Home;
 use crate::wire::Payload;
-use crate::{access, body, headers, local, pick, splice, sticky};
+use crate::{access, headers, local, parse, pick, sticky};
 
 /// Where a request came out.
 enum Passage {
@@ -67,11 +64,17 @@ async fn travel(
     }
     gateway.shed_early()?;
 
-    let route = readable_route(&inbound);
-    let mut payload = receive(gateway, &inbound, route, body).await?;
-    let view = parse(route, &payload)?;
+    let route = parse::route(&inbound);
+    let mut payload = parse::receive(gateway, &inbound, route, body).await?;
+    let view = parse::view(route, &payload)?;
     let home = sticky::home(gateway, &inbound, view.as_ref())?;
-    let pool = choose(&routes, &place, &inbound, view.as_ref(), home.as_ref())?;
+    let pool = parse::choose(
+        &routes,
+        &place,
+        inbound.path(),
+        view.as_ref(),
+        home.as_ref(),
+    )?;
     let salt = access::cache_salt(&pool, &inbound.headers)?;
     record.about(&pool, route, view.as_ref());
 
@@ -80,7 +83,7 @@ async fn travel(
     let begun = gateway.clock.now();
     let mut fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, &inbound.headers);
     fingerprint.explain = gateway.config.response_headers && inbound.wants_explanation();
-    if let Some(rewritten) = rewrite(&pool, view.as_ref(), salt, &payload)? {
+    if let Some(rewritten) = parse::rewrite(&pool, view.as_ref(), salt, &payload)? {
         payload = Payload::Whole(rewritten);
     }
 
@@ -90,85 +93,4 @@ async fn travel(
     let trip = Trip::new(gateway, pool, inbound, fingerprint, payload, deadline);
     let landed = forward::forward(trip, picked, record).await?;
     Ok(Passage::Forwarded(Box::new(landed)))
-}
-
-/// The route by whose rules the body is read; [`Route::Other`] for what is passed on unread.
-fn readable_route(inbound: &Inbound) -> Route {
-    if inbound.method != Method::POST || body::is_encoded(&inbound.headers) {
-        return Route::Other;
-    }
-    Route::of(inbound.path())
-}
-
-async fn receive(
-    gateway: &Gateway,
-    inbound: &Inbound,
-    route: Route,
-    body: Incoming,
-) -> Result<Payload, Refusal> {
-    let limits = gateway.body_limits();
-    if route == Route::Other {
-        return body::pass(&inbound.headers, body, limits).await;
-    }
-    if !body::is_json(&inbound.headers) {
-        return Err(Refusal::ContentType);
-    }
-    let whole = body::collect(&inbound.headers, body, limits).await?;
-    Ok(Payload::Whole(whole))
-}
-
-fn parse(route: Route, payload: &Payload) -> Result<Option<RequestView<'_>>, Refusal> {
-    match payload {
-        Payload::Whole(body) if route != Route::Other => Ok(Some(openai::parse(route, body)?)),
-        _ => Ok(None),
-    }
-}
-
-/// The pool this request belongs to: where its state is, else the one its path names, else its model's.
-fn choose(
-    routes: &Routes,
-    place: &Place,
-    inbound: &Inbound,
-    view: Option<&RequestView<'_>>,
-    home: Option<&Home>,
-) -> Result<Arc<Pool>, Refusal> {
-    if let Some(pool) = home.and_then(|home| routes.by_name(&home.pool)) {
-        return Ok(Arc::clone(pool));
-    }
-    let model = view
-        .and_then(|view| view.model.as_deref())
-        .unwrap_or_default();
-    let chosen = routes.for_model(model, place.pool.as_ref());
-    match chosen {
-        // Outside the OpenAI paths a model's name is not ours to judge.
-        Err(Refusal::UnknownModel { .. }) if !inbound.path().starts_with("/v1/") => {
-            match &place.pool {
-                Some(pool) => Ok(Arc::clone(pool)),
-                None => routes.default_pool().cloned(),
-            }
-        }
-        chosen => chosen,
-    }
-}
-
-/// The body as the operator wants engines to see it; `None` where that is how it came.
-fn rewrite(
-    pool: &Pool,
-    view: Option<&RequestView<'_>>,
-    salt: Option<&str>,
-    payload: &Payload,
-) -> Result<Option<bytes::Bytes>, Refusal> {
-    let (Some(view), Payload::Whole(body)) = (view, payload) else {
-        return Ok(None);
-    };
-    let mut rewritten = None;
-    let asked = view.model.as_deref().unwrap_or_default();
-    let model = pool.engine_model(asked);
-    if model != asked {
-        rewritten = splice::set(body, "model", model);
-    }
-    if let Some(salt) = salt {
-        rewritten = splice::set(rewritten.as_ref().unwrap_or(body), "cache_salt", salt);
-    }
-    Ok(rewritten)
 }

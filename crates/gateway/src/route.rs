@@ -193,6 +193,12 @@ impl Routes {
         }
     }
 
+    pub(crate) fn is_default(&self, pool: &Arc<Pool>) -> bool {
+        self.pools
+            .get(self.default)
+            .is_some_and(|default| Arc::ptr_eq(default, pool))
+    }
+
     /// The pool for a path that names none.
     ///
     /// # Errors

@@ -1,18 +1,28 @@
 //! What may an operator ask and do?
+//!
+//! The address is meant for operators: nothing here asks for a key, so it is bound to the machine itself by default.
 
+mod endpoints;
+mod explain;
 mod figures;
+mod state;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use figures::collector;
 
+use crate::body;
 use crate::error::Refusal;
 use crate::frontend::{self, Settings};
 use crate::gateway::Gateway;
+use crate::local;
+use crate::reply::Reply;
 
 /// Longest time for an operator's request to end after a stop was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -20,9 +30,44 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Serves operators until `stop`.
 pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken) {
     let settings = Settings::of(&gateway);
-    let answer = move |_request, _client| {
-        let _gateway = Arc::clone(&gateway);
-        async move { Refusal::NotFound.respond() }
+    let answer = move |request, _client| {
+        let gateway = Arc::clone(&gateway);
+        async move {
+            let answered = answer(&gateway, request).await;
+            answered.unwrap_or_else(|refusal| refusal.respond())
+        }
     };
     frontend::connections(listener, settings, stop, DRAIN_TIMEOUT, answer).await;
+}
+
+async fn answer(
+    gateway: &Arc<Gateway>,
+    request: Request<Incoming>,
+) -> Result<Response<Reply>, Refusal> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    match path {
+        "/metrics" | "/healthz" | "/health" | "/readyz" | "/admin/state" if !reads => {
+            Err(Refusal::Method { allow: "GET, HEAD" })
+        }
+        "/metrics" => Ok(local::metrics(gateway)),
+        "/healthz" | "/health" => Ok(local::status(StatusCode::OK)),
+        "/readyz" => Ok(local::readiness(gateway, gateway.is_ready())),
+        "/admin/state" => Ok(state::answer(gateway)),
+        _ => {
+            let rest = path.strip_prefix("/admin/").ok_or(Refusal::NotFound)?;
+            if rest != "explain" && !rest.starts_with("endpoints/") {
+                return Err(Refusal::NotFound);
+            }
+            if parts.method != Method::POST {
+                return Err(Refusal::Method { allow: "POST" });
+            }
+            let body = body::collect(&parts.headers, body, gateway.body_limits()).await?;
+            match rest.strip_prefix("endpoints/") {
+                Some(named) => endpoints::answer(gateway, named),
+                None => explain::answer(gateway, parts.uri.query(), &parts.headers, &body),
+            }
+        }
+    }
 }
