@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use crate::model::{BlockId, Generation, RequestId};
 
-/// Computes steps of an engine.
-pub trait Backend: Send {
+/// Computes steps of an engine. It is only ever called through `&mut`; `Sync` lets a task hold an engine across an await.
+pub trait Backend: Send + Sync {
     /// Computes one step: pushes to `sampled` one token for each sequence with
     /// [`samples`](SequenceStep::samples) set, in order, and returns the duration of the step.
     ///
