@@ -65,8 +65,9 @@ impl Connection {
 }
 
 impl EngineAddresses {
-    /// Clients of the engines: those named, else those that the gateway's admin address lists; else none.
-    pub async fn connect(&self) -> anyhow::Result<Engines> {
+    /// Clients of the engines: those named, else those that the gateway's admin address lists for `model`; else
+    /// none.
+    pub async fn connect(&self, model: &str) -> anyhow::Result<Engines> {
         // Engines answer metrics quickly or not at all.
         let options = ClientOptions {
             timeout: Duration::from_secs(10),
@@ -87,11 +88,9 @@ impl EngineAddresses {
                 answer.status
             )
         })?;
-        let urls = state
-            .pools
-            .into_iter()
-            .flat_map(|pool| pool.endpoints)
-            .map(|endpoint| endpoint.url);
+        let endpoints = state.pools.into_iter().flat_map(|pool| pool.endpoints);
+        let serving = endpoints.filter(|endpoint| endpoint.serves(model));
+        let urls = serving.map(|endpoint| endpoint.url);
         Engines::new(&urls.collect::<Vec<_>>(), &options)
     }
 }
@@ -110,4 +109,14 @@ struct Pool {
 #[derive(Deserialize)]
 struct Endpoint {
     url: String,
+    /// `None` where the gateway has not read the list: it may serve any.
+    models: Option<Vec<String>>,
+}
+
+impl Endpoint {
+    fn serves(&self, model: &str) -> bool {
+        self.models
+            .as_ref()
+            .is_none_or(|models| models.iter().any(|served| served == model))
+    }
 }

@@ -1,5 +1,7 @@
 //! `bench shared-prefix`: how much of the shared prefixes do the engines find again, and at what latency?
 
+mod show;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,13 +11,18 @@ use serde::Serialize;
 use super::Connection;
 use super::connection::EngineAddresses;
 use super::progress::Bar;
-use crate::engines::{self, Gain};
+use crate::engines::{self, Counters, Gain};
 use crate::load::arrivals::{self, Arrivals};
 use crate::load::driver::{self, Run};
 use crate::load::{Client, probe};
-use crate::report::{self, Scenario, Table, text};
+use crate::report::{self, Scenario};
 use crate::workload::Workload;
 use crate::workload::shared_prefix::{PromptForm, Shape, SharedPrefix};
+
+/// Turns a seed into that of the warm-up.
+const WARMUP: u64 = 0x5eed_0fff;
+/// vLLM's default, for the ideal where the engines' own is not known.
+pub(crate) const DEFAULT_BLOCK_TOKENS: u32 = 16;
 
 /// Groups of prompts with a common prefix.
 #[derive(Clone, Debug, clap::Args)]
@@ -125,7 +132,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         report::emit_json(&report)?;
     } else {
-        report::emit(&text(&report))?;
+        report::emit(&show::text(&report))?;
     }
     Ok(if report.scenario.successful > 0 {
         ExitCode::SUCCESS
@@ -142,56 +149,71 @@ pub async fn measure(args: &Args) -> anyhow::Result<Report> {
     );
     ensure!(args.burstiness > 0.0, "--burstiness must be above 0");
     let (client, model) = args.connection.ready().await?;
-    let engines = args.engines.connect().await?;
+    let engines = args.engines.connect(&model).await?;
     let seed = args.prompts.seed();
     let form = args.prompts.form(&client, &model, seed).await?;
     let workload = |requests, seed| {
-        let shape = Shape {
-            groups: args.groups,
-            prefix_tokens: args.prefix_tokens,
-            question_tokens: args.question_tokens,
-            output_tokens: args.prompts.output_tokens,
-            requests,
-            seed,
-        };
-        (
+        let shape = args.shape(requests, seed);
+        Arc::new(SharedPrefix::new(
             shape,
-            Arc::new(SharedPrefix::new(
-                shape,
-                form,
-                &model,
-                args.prompts.ignore_eos,
-            )),
-        )
+            form,
+            &model,
+            args.prompts.ignore_eos,
+        ))
     };
-    let (_, warmup) = workload(args.warmup_requests, seed ^ 0x5eed_0fff);
+    let warmup = workload(args.warmup_requests, seed ^ WARMUP);
     load(&client, warmup, args, "warm-up", seed).await;
-    let (shape, measured) = workload(args.requests, seed);
+    let measured = workload(args.requests, seed);
     let before = engines.read().await?;
     let run = load(&client, measured.clone(), args, &args.label, seed).await;
     let after = engines.read().await?;
-    let gains = engines::gains(&before, &after);
-    let mut scenario = Scenario::of(&args.label, &run);
-    (scenario.rate_per_s, scenario.concurrency) = (args.rate, args.closed());
-    let block_size_tokens = engines::block_size_tokens(&after);
-    Ok(Report {
-        label: args.label.clone(),
-        url: client.target().to_string(),
-        model,
-        simulated: scenario.simulated,
-        shape,
-        warmup_requests: args.warmup_requests,
-        block_size_tokens,
-        ideal_hit_rate: measured.ideal_hit_rate(block_size_tokens.unwrap_or(16)),
-        engine_hit_rate: engines::hit_rate(&gains),
-        reported_hit_rate: scenario.reported_hit_rate(),
-        max_over_mean: max_over_mean(&scenario, &gains),
-        engines: gains,
-        scenario,
-    })
+    let url = client.target().to_string();
+    Ok(args.report(url, model, &measured, &run, &before, &after))
 }
 
 impl Args {
+    fn shape(&self, requests: usize, seed: u64) -> Shape {
+        Shape {
+            groups: self.groups,
+            prefix_tokens: self.prefix_tokens,
+            question_tokens: self.question_tokens,
+            output_tokens: self.prompts.output_tokens,
+            requests,
+            seed,
+        }
+    }
+
+    fn report(
+        &self,
+        url: String,
+        model: String,
+        workload: &SharedPrefix,
+        run: &Run,
+        before: &[Counters],
+        after: &[Counters],
+    ) -> Report {
+        let gains = engines::gains(before, after);
+        let mut scenario = Scenario::of(&self.label, run);
+        (scenario.rate_per_s, scenario.concurrency) = (self.rate, self.closed());
+        let block_size_tokens = engines::block_size_tokens(after);
+        Report {
+            label: self.label.clone(),
+            url,
+            model,
+            simulated: scenario.simulated,
+            shape: workload.shape(),
+            warmup_requests: self.warmup_requests,
+            block_size_tokens,
+            ideal_hit_rate: workload
+                .ideal_hit_rate(block_size_tokens.unwrap_or(DEFAULT_BLOCK_TOKENS)),
+            engine_hit_rate: engines::hit_rate(&gains),
+            reported_hit_rate: scenario.reported_hit_rate(),
+            max_over_mean: max_over_mean(&scenario, &gains),
+            engines: gains,
+            scenario,
+        }
+    }
+
     fn closed(&self) -> Option<usize> {
         self.rate.is_none().then(|| self.concurrency.unwrap_or(32))
     }
@@ -236,66 +258,4 @@ pub(crate) fn max_over_mean(scenario: &Scenario, gains: &[Gain]) -> Option<f64> 
     let total: f64 = loads.iter().sum();
     let busiest = loads.iter().copied().fold(0.0, f64::max);
     (total > 0.0).then(|| busiest * replicas as f64 / total)
-}
-
-fn text(report: &Report) -> String {
-    let shape = &report.shape;
-    let mut out = format!(
-        "shared-prefix on {} ({})\n{} groups, prefix {} + question {} tokens, output {}, seed {}, warm-up {} with another seed\n",
-        report.url,
-        report.model,
-        shape.groups,
-        shape.prefix_tokens,
-        shape.question_tokens,
-        shape.output_tokens,
-        shape.seed,
-        report.warmup_requests,
-    );
-    if report.simulated {
-        out.push_str(&format!("{}\n", text::SIMULATED));
-    }
-    out.push('\n');
-    out.push_str(&text::scenario(&report.scenario));
-    let measured = if report.engines.is_empty() {
-        "n/a (give --engines or --admin)".to_owned()
-    } else {
-        text::percent(report.engine_hit_rate)
-    };
-    out.push_str(&format!(
-        "\nprefix hit rate at the engines {measured}, reported in answers {}, ideal {}\n",
-        text::percent(report.reported_hit_rate),
-        text::percent(Some(report.ideal_hit_rate)),
-    ));
-    if let Some(ratio) = report.max_over_mean {
-        out.push_str(&format!("busiest endpoint over the mean: {ratio:.2}\n"));
-    }
-    if !report.engines.is_empty() {
-        out.push('\n');
-        out.push_str(&engine_table(&report.engines));
-    }
-    out
-}
-
-fn engine_table(gains: &[Gain]) -> String {
-    let mut table = Table::new(&[
-        "engine",
-        "requests",
-        "looked up",
-        "found",
-        "hit rate",
-        "preemptions",
-    ]);
-    let count =
-        |value: Option<f64>| value.map_or_else(|| "n/a".to_owned(), |value| format!("{value:.0}"));
-    for gain in gains {
-        table.row(vec![
-            gain.url.clone(),
-            count(gain.finished_requests),
-            count(gain.queried_tokens),
-            count(gain.hit_tokens),
-            text::percent(engines::hit_rate(std::slice::from_ref(gain))),
-            count(gain.preemptions),
-        ]);
-    }
-    table.render()
 }

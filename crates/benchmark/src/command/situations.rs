@@ -1,6 +1,8 @@
 //! `bench situations`: from quiet to overload, does routing trade locality for balance when it should?
 
-use std::collections::{BTreeMap, BTreeSet};
+mod row;
+mod show;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +13,16 @@ use serde::Serialize;
 use super::Connection;
 use super::connection::EngineAddresses;
 use super::progress::Bar;
-use super::shared_prefix::{Prompts, max_over_mean};
+use super::shared_prefix::{DEFAULT_BLOCK_TOKENS, Prompts};
 use crate::engines::{self, Engines};
 use crate::load::arrivals::{self, Arrivals};
 use crate::load::{Client, Sample, driver};
-use crate::report::{self, Scenario, Table, text};
+use crate::report::{self, Scenario};
 use crate::workload::Workload;
 use crate::workload::shared_prefix::{PromptForm, Shape, SharedPrefix};
+
+pub use row::Situation;
+use row::situation;
 
 /// Offered load over saturation, and what is expected of routing there.
 const SITUATIONS: [(&str, f64); 4] = [
@@ -79,23 +84,6 @@ pub struct Report {
     pub situations: Vec<Situation>,
 }
 
-/// One row of the table.
-#[derive(Debug, Serialize)]
-pub struct Situation {
-    pub name: String,
-    pub load_over_saturation: f64,
-    /// Endpoints that served something.
-    pub replicas_used: Option<usize>,
-    /// Endpoints that served one prefix, on average over the prefixes.
-    pub replicas_per_prefix: Option<f64>,
-    pub engine_hit_rate: Option<f64>,
-    pub reported_hit_rate: Option<f64>,
-    /// One unbounded cache; `None` for the burst, which is part of a run.
-    pub ideal_hit_rate: Option<f64>,
-    pub max_over_mean: Option<f64>,
-    pub scenario: Scenario,
-}
-
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     ensure!(args.duration_s > 0.0, "--duration-s must be above 0");
     ensure!(
@@ -106,7 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.json {
         report::emit_json(&report)?;
     } else {
-        report::emit(&table_text(&report))?;
+        report::emit(&show::text(&report))?;
     }
     let served = report
         .situations
@@ -132,7 +120,7 @@ struct Bench<'a> {
 /// Finds saturation, then runs each situation with prefixes of its own.
 pub async fn measure(args: &Args) -> anyhow::Result<Report> {
     let (client, model) = args.connection.ready().await?;
-    let engines = args.engines.connect().await?;
+    let engines = args.engines.connect(&model).await?;
     let seed = args.prompts.seed();
     let form = args.prompts.form(&client, &model, seed).await?;
     let bench = Bench {
@@ -232,7 +220,7 @@ impl Bench<'_> {
         let run = self.open(name, workload.clone(), &times).await;
         let after = self.engines.read().await?;
         let samples: Vec<&Sample> = run.samples.iter().collect();
-        let block = engines::block_size_tokens(&after).unwrap_or(16);
+        let block = engines::block_size_tokens(&after).unwrap_or(DEFAULT_BLOCK_TOKENS);
         let gains = engines::gains(&before, &after);
         let mut row = situation(name, load, &samples, run.duration.as_secs_f64(), &gains);
         row.scenario.rate_per_s = Some(rate);
@@ -297,113 +285,4 @@ impl Bench<'_> {
     fn requests(&self, wanted: f64) -> usize {
         (wanted.round() as usize).clamp(1, self.args.max_requests.max(1))
     }
-}
-
-fn situation(
-    name: &str,
-    load: f64,
-    samples: &[&Sample],
-    duration_s: f64,
-    gains: &[engines::Gain],
-) -> Situation {
-    let scenario = Scenario::of_samples(name, samples, duration_s);
-    let served = gains
-        .iter()
-        .filter(|gain| gain.finished_requests.is_some_and(|count| count > 0.0));
-    let by_counters = (!gains.is_empty()).then(|| served.count());
-    let by_headers = (!scenario.endpoints.is_empty()).then_some(scenario.endpoints.len());
-    Situation {
-        name: name.to_owned(),
-        load_over_saturation: load,
-        replicas_used: by_headers.or(by_counters),
-        replicas_per_prefix: replicas_per_prefix(samples),
-        engine_hit_rate: engines::hit_rate(gains),
-        reported_hit_rate: scenario.reported_hit_rate(),
-        ideal_hit_rate: None,
-        max_over_mean: max_over_mean(&scenario, gains),
-        scenario,
-    }
-}
-
-fn replicas_per_prefix(samples: &[&Sample]) -> Option<f64> {
-    let mut seen: BTreeMap<u32, BTreeSet<&str>> = BTreeMap::new();
-    for sample in samples {
-        if let Some(endpoint) = &sample.endpoint {
-            seen.entry(sample.group).or_default().insert(endpoint);
-        }
-    }
-    let total: usize = seen.values().map(BTreeSet::len).sum();
-    (!seen.is_empty()).then(|| total as f64 / seen.len() as f64)
-}
-
-/// The table for people.
-fn table_text(report: &Report) -> String {
-    let mut out = format!(
-        "traffic situations on {} ({}), seed {}\n",
-        report.url, report.model, report.seed
-    );
-    if report.simulated {
-        out.push_str(&format!("{}\n", text::SIMULATED));
-    }
-    out.push_str(&format!(
-        "saturation: {:.1} requests/s",
-        report.saturation_per_s
-    ));
-    let steps: Vec<String> = report
-        .saturation_steps
-        .iter()
-        .map(|(lanes, rate)| format!("{lanes} lanes {rate:.1}"))
-        .collect();
-    if !steps.is_empty() {
-        out.push_str(&format!(" ({})", steps.join(", ")));
-    }
-    out.push_str("\n\n");
-    let mut table = Table::new(&[
-        "situation",
-        "load",
-        "n",
-        "failed",
-        "replicas",
-        "per prefix",
-        "hit rate",
-        "ideal",
-        "max/mean",
-        "TTFT p50",
-        "TTFT p95",
-    ]);
-    for row in &report.situations {
-        table.row(cells(row));
-    }
-    out.push_str(&table.render());
-    out.push_str("\nTTFT in ms from the intended send time; hit rate at the engines, else as answers report it.\n");
-    for row in &report.situations {
-        for note in &row.scenario.notes {
-            out.push_str(&format!("{}: {note}\n", row.name));
-        }
-        for error in &row.scenario.errors {
-            out.push_str(&format!(
-                "{}: failed {} times: {}\n",
-                row.name, error.count, error.message
-            ));
-        }
-    }
-    out
-}
-
-fn cells(row: &Situation) -> Vec<String> {
-    let or_na = |text: Option<String>| text.unwrap_or_else(|| "n/a".to_owned());
-    let ttft = &row.scenario.ttft_ms;
-    vec![
-        row.name.clone(),
-        format!("{:.1}", row.load_over_saturation),
-        row.scenario.requests.to_string(),
-        row.scenario.failed.to_string(),
-        or_na(row.replicas_used.map(|count| count.to_string())),
-        or_na(row.replicas_per_prefix.map(|count| format!("{count:.2}"))),
-        text::percent(row.engine_hit_rate.or(row.reported_hit_rate)),
-        text::percent(row.ideal_hit_rate),
-        or_na(row.max_over_mean.map(|ratio| format!("{ratio:.2}"))),
-        ttft.show(ttft.p50),
-        ttft.show(ttft.p95),
-    ]
 }

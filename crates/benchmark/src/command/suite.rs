@@ -1,5 +1,7 @@
 //! `bench suite`: how does the system do from one request at a time to twenty, and what does its cache save?
 
+mod show;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,10 +13,12 @@ use serde::Serialize;
 use super::Connection;
 use super::progress::Bar;
 use crate::load::{Client, Sample, driver};
-use crate::report::{self, Scenario, text};
+use crate::report::{self, Scenario};
 use crate::workload::Workload;
 use crate::workload::suite::{Questions, Repeated};
 use crate::workload::text::fresh_seed;
+
+pub use show::summary;
 
 /// Name, requests, concurrency.
 const LEVELS: [(&str, usize, usize); 4] = [
@@ -220,53 +224,6 @@ fn cache_figures(samples: &[Sample]) -> CacheTest {
             .map(ToString::to_string)
             .collect(),
     }
-}
-
-/// The report for people.
-pub fn summary(report: &Report) -> String {
-    let metadata = &report.metadata;
-    let mut out = format!(
-        "{}\n{} of {} on {}\n",
-        metadata.tool, metadata.started, metadata.model, metadata.url
-    );
-    if metadata.simulated {
-        out.push_str(&format!("{}\n", text::SIMULATED));
-    }
-    for scenario in &report.scenarios {
-        out.push('\n');
-        out.push_str(&text::scenario(scenario));
-    }
-    out.push('\n');
-    out.push_str(&cache_text(&report.cache_test, metadata.simulated));
-    out
-}
-
-fn cache_text(test: &CacheTest, simulated: bool) -> String {
-    let ms =
-        |value: Option<f64>| value.map_or_else(|| "n/a".to_owned(), |ms| format!("{ms:.1} ms"));
-    let tokens = test
-        .prompt_tokens
-        .map_or_else(|| "unknown".to_owned(), |tokens| tokens.to_string());
-    let cached: Vec<String> = test
-        .cached_tokens
-        .iter()
-        .map(|cached| cached.map_or_else(|| "n/a".to_owned(), |cached| cached.to_string()))
-        .collect();
-    let mut out = format!(
-        "cache test: one prompt of {tokens} tokens, repeated{}\n  \
-         first TTFT {}, later {} (mean, n={}), improvement {}\n  cached tokens per request: {}\n",
-        if simulated { "  [simulated]" } else { "" },
-        ms(test.first_latency_ms),
-        ms(test.avg_subsequent_ms),
-        test.subsequent_n,
-        test.improvement_pct
-            .map_or_else(|| "n/a".to_owned(), |percent| format!("{percent:.1} %")),
-        cached.join(", "),
-    );
-    for error in &test.errors {
-        out.push_str(&format!("  failed: {error}\n"));
-    }
-    out
 }
 
 fn write_files(out: &Path, report: &Report, summary: &str) -> anyhow::Result<(PathBuf, PathBuf)> {

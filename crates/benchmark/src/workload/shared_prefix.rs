@@ -51,6 +51,10 @@ impl SharedPrefix {
         }
     }
 
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
     /// The hit rate of one unbounded cache that computes each prefix once: tokens found over tokens asked,
     /// with blocks of `block_size_tokens`.
     pub fn ideal_hit_rate(&self, block_size_tokens: u32) -> f64 {
