@@ -10,10 +10,8 @@ use crate::fault::Fault;
 
 /// Model assumed where none is named: the one the measured accelerator profile was fitted to.
 pub const DEFAULT_MODEL: &str = "Qwen/Qwen2.5-3B-Instruct";
-/// Prompt plus answer, in tokens.
-pub const DEFAULT_MAX_MODEL_LEN_TOKENS: u32 = 32_768;
 /// Tokens per KV-cache block.
-pub const DEFAULT_BLOCK_SIZE_TOKENS: u32 = 16;
+pub(crate) const DEFAULT_BLOCK_SIZE_TOKENS: u32 = 16;
 
 /// What the answer's text is made of; both are invented by the server, and say so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -79,9 +77,9 @@ pub struct EngineArgs {
     #[arg(long, num_args = 1.., value_name = "NAME")]
     pub served_model_name: Vec<String>,
 
-    /// Longest prompt plus answer, in tokens.
-    #[arg(long, default_value_t = DEFAULT_MAX_MODEL_LEN_TOKENS, value_parser = clap::value_parser!(u32).range(1..))]
-    pub max_model_len: u32,
+    /// Longest prompt plus answer, in tokens; without it 32768, or less where the KV cache is smaller.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_model_len: Option<u32>,
 
     /// Tokens per KV-cache block.
     #[arg(long, default_value_t = DEFAULT_BLOCK_SIZE_TOKENS, value_parser = clap::value_parser!(u32).range(1..=4096))]

@@ -6,7 +6,7 @@
 
 mod armed;
 
-pub use armed::Faults;
+pub(crate) use armed::Faults;
 
 use std::str::FromStr;
 
@@ -55,6 +55,8 @@ pub enum Kind {
 pub(crate) enum Stage {
     /// The listening socket.
     Listener,
+    /// The batch model itself.
+    Model,
     /// Before anything of the answer exists.
     Arrival,
     /// While the answer is written.
@@ -65,9 +67,8 @@ impl Kind {
     pub(crate) fn stage(self) -> Stage {
         match self {
             Self::Refuse | Self::Reset => Stage::Listener,
-            Self::Status | Self::Hang | Self::Drain | Self::Sleep | Self::SlowStart => {
-                Stage::Arrival
-            }
+            Self::Sleep => Stage::Model,
+            Self::Status | Self::Hang | Self::Drain | Self::SlowStart => Stage::Arrival,
             Self::Stall | Self::Error | Self::Cut | Self::Abort | Self::Drip => Stage::Answer,
         }
     }

@@ -7,16 +7,51 @@
 
 mod args;
 pub mod backend;
+mod clock;
+mod core;
 mod fault;
+mod http;
+mod log;
+mod metrics;
 pub mod model;
+mod seen;
+mod settings;
 
-pub use args::{EngineArgs, LoraModule, TextMode};
-pub use fault::{Fault, Kind as FaultKind};
+pub use args::{DEFAULT_MODEL, EngineArgs, LoraModule, TextMode};
+pub use fault::{Fault, HELP as FAULT_HELP, Kind as FaultKind};
+pub use http::{Engine, Server};
+pub use log::Log;
 
 use std::future::Future;
 
-/// Serves until `shutdown` is ready, then drains. Errors: a bad setting, a port in use.
+/// Serves until `shutdown` is ready, then drains. Access and throughput lines go to standard output.
+///
+/// # Errors
+/// A bad setting, or an address that cannot be listened on.
 pub async fn run(args: EngineArgs, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let _ = (args, shutdown);
-    anyhow::bail!("the HTTP shell is not built yet")
+    run_with_log(args, Log::writer(std::io::stdout()), shutdown).await
+}
+
+/// As [`run`], with the lines going to `log`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_log(
+    args: EngineArgs,
+    log: Log,
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let about = format!(
+        "simulated {} (time scale {}, seed {})",
+        args.accelerator, args.time_scale, args.seed
+    );
+    let server = Server::bind(args, log.clone()).await?;
+    log.line(format!(
+        "INFO:     {about}: cache and scheduler are real, compute and text are invented"
+    ));
+    log.line(format!(
+        "INFO:     Engine running on http://{} (Press CTRL+C to quit)",
+        server.local_addr()
+    ));
+    server.serve(shutdown).await
 }

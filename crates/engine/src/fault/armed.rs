@@ -38,7 +38,7 @@ impl Armed {
 
 /// The armed faults of one engine. Times are `Duration`s since the engine started.
 #[derive(Debug)]
-pub struct Faults {
+pub(crate) struct Faults {
     seed: u64,
     armed: Mutex<Vec<Armed>>,
     /// Counts changes, so that a sleeping request or a closed listener notices one.
@@ -47,7 +47,7 @@ pub struct Faults {
 
 impl Faults {
     /// Faults that draw their chances from `seed` unless they bring their own.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self {
             seed,
             armed: Mutex::default(),
@@ -56,7 +56,7 @@ impl Faults {
     }
 
     /// Arms one more. The error says that there are too many.
-    pub fn arm(&self, fault: Fault, now: Duration) -> Result<(), String> {
+    pub(crate) fn arm(&self, fault: Fault, now: Duration) -> Result<(), String> {
         let mut armed = self.armed.lock();
         armed.retain(|armed| armed.live(now));
         if armed.len() >= MAX_ARMED {
@@ -77,13 +77,13 @@ impl Faults {
     }
 
     /// Removes all; requests held by one go on.
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.armed.lock().clear();
         self.changes.send_modify(|count| *count += 1);
     }
 
     /// What is armed now, with the number of requests each has struck.
-    pub fn list(&self, now: Duration) -> Vec<(Fault, u64)> {
+    pub(crate) fn list(&self, now: Duration) -> Vec<(Fault, u64)> {
         let armed = self.armed.lock();
         armed
             .iter()
@@ -93,7 +93,7 @@ impl Faults {
     }
 
     /// Sees every later change of the set.
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 

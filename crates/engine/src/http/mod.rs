@@ -1,0 +1,20 @@
+//! Which answer does an HTTP request get?
+//!
+//! `server` accepts, `connection` carries, `route` is the table, one file per family of routes answers.
+//! Every answer carries `x-prefixgate-simulated`, so that nobody takes its figures for real ones.
+
+mod admin;
+mod answer;
+mod body;
+mod connection;
+mod generate;
+mod info;
+mod reply;
+mod request;
+mod route;
+mod server;
+mod shell;
+mod stream;
+mod tokens;
+
+pub use server::{Engine, Server};

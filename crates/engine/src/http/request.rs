@@ -1,0 +1,184 @@
+//! What does the body of a generation request ask for?
+//!
+//! Unknown fields are accepted and ignored. Types are checked here; whether values make sense together is
+//! `generate.rs`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::reply::Failure;
+
+/// Most prompts in one completion request.
+const MAX_PROMPTS: usize = 1024;
+
+/// `/v1/completions` and `/v1/chat/completions` in one: a field of the other route is ignored.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Ask<'a> {
+    pub(crate) model: Option<String>,
+    #[serde(borrow)]
+    pub(crate) prompt: Option<&'a RawValue>,
+    pub(crate) messages: Option<Value>,
+    pub(crate) tools: Option<Value>,
+    pub(crate) chat_template: Option<String>,
+    pub(crate) chat_template_kwargs: Option<Map<String, Value>>,
+    pub(crate) add_generation_prompt: Option<bool>,
+    pub(crate) continue_final_message: Option<bool>,
+    pub(crate) add_special_tokens: Option<bool>,
+    pub(crate) stream: Option<bool>,
+    pub(crate) stream_options: Option<StreamOptions>,
+    pub(crate) max_tokens: Option<i64>,
+    pub(crate) max_completion_tokens: Option<i64>,
+    pub(crate) min_tokens: Option<i64>,
+    pub(crate) n: Option<i64>,
+    pub(crate) stop: Option<Stop>,
+    pub(crate) stop_token_ids: Option<Vec<u32>>,
+    pub(crate) include_stop_str_in_output: Option<bool>,
+    pub(crate) ignore_eos: Option<bool>,
+    pub(crate) echo: Option<bool>,
+    pub(crate) cache_salt: Option<String>,
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) seed: Option<i64>,
+    pub(crate) priority: Option<i64>,
+    pub(crate) prompt_logprobs: Option<i64>,
+    pub(crate) return_token_ids: Option<bool>,
+    pub(crate) request_id: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct StreamOptions {
+    pub(crate) include_usage: Option<bool>,
+    pub(crate) continuous_usage_stats: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+/// A prompt as text or as tokens.
+#[derive(Debug)]
+pub(crate) enum Prompt {
+    Text(String),
+    Tokens(Vec<u32>),
+}
+
+impl<'a> Ask<'a> {
+    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Failure> {
+        parse(body)
+    }
+
+    /// The stop strings, none of them empty.
+    pub(crate) fn stops(&mut self) -> Result<Vec<String>, Failure> {
+        let stops = match self.stop.take() {
+            None => Vec::new(),
+            Some(Stop::One(stop)) => vec![stop],
+            Some(Stop::Many(stops)) => stops,
+        };
+        match stops.iter().any(String::is_empty) {
+            true => Err(Failure::invalid("stop cannot contain an empty string.").param("stop")),
+            false => Ok(stops),
+        }
+    }
+
+    /// The prompts of a completion request, at least one.
+    pub(crate) fn prompts(&self) -> Result<Vec<Prompt>, Failure> {
+        let raw = self
+            .prompt
+            .ok_or_else(|| Failure::malformed("`prompt` is required"))?;
+        let prompts = prompts(raw.get())?;
+        match prompts.len() {
+            0 => Err(Failure::invalid("at least one prompt is required").param("prompt")),
+            1..=MAX_PROMPTS => Ok(prompts),
+            _ => Err(
+                Failure::invalid(format!("at most {MAX_PROMPTS} prompts in one request"))
+                    .param("prompt"),
+            ),
+        }
+    }
+}
+
+/// Reads a JSON body. The message says where it went wrong.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Err(Failure::malformed(
+            "the request body is empty; a JSON object is expected",
+        ));
+    }
+    serde_json::from_slice(body).map_err(|error| Failure::malformed(error.to_string()))
+}
+
+fn prompts(raw: &str) -> Result<Vec<Prompt>, Failure> {
+    let wrong = || {
+        Failure::malformed(
+            "`prompt` must be a string, a list of strings, token ids, or lists of token ids",
+        )
+    };
+    let read = |_| wrong();
+    if !raw.starts_with('[') {
+        return serde_json::from_str(raw)
+            .map(|text| vec![Prompt::Text(text)])
+            .map_err(read);
+    }
+    match raw[1..].trim_start().bytes().next() {
+        Some(b']') => Ok(Vec::new()),
+        Some(b'"') => {
+            let texts: Vec<String> = serde_json::from_str(raw).map_err(read)?;
+            Ok(texts.into_iter().map(Prompt::Text).collect())
+        }
+        Some(b'[') => {
+            let lists: Vec<Vec<u32>> = serde_json::from_str(raw).map_err(read)?;
+            Ok(lists.into_iter().map(Prompt::Tokens).collect())
+        }
+        _ => Ok(vec![Prompt::Tokens(
+            serde_json::from_str(raw).map_err(read)?,
+        )]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(body: &str, expected: Result<&[&str], &str>) {
+        let ask = Ask::read(body.as_bytes());
+        let seen = ask.and_then(|ask| ask.prompts()).map(|prompts| {
+            let show = |prompt: &Prompt| match prompt {
+                Prompt::Text(text) => format!("text {text}"),
+                Prompt::Tokens(ids) => format!("ids {ids:?}"),
+            };
+            prompts.iter().map(show).collect::<Vec<_>>()
+        });
+        match (seen, expected) {
+            (Ok(seen), Ok(expected)) => assert_eq!(seen, expected),
+            (Err(seen), Err(part)) => assert!(format!("{seen:?}").contains(part), "{seen:?}"),
+            (seen, expected) => panic!("{body}: {seen:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_prompt_has_four_forms() {
+        check(r#"{"prompt":"a\n","unknown":[1]}"#, Ok(&["text a\n"]));
+        check(r#"{"prompt":[ "a", "b"]}"#, Ok(&["text a", "text b"]));
+        check(r#"{"prompt":[1,2]}"#, Ok(&["ids [1, 2]"]));
+        check(r#"{"prompt":[[1],[2,3]]}"#, Ok(&["ids [1]", "ids [2, 3]"]));
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        check("", Err("empty"));
+        check(r#"{"prompt":"a""#, Err("EOF"));
+        check(r#"{}"#, Err("required"));
+        check(r#"{"prompt":[]}"#, Err("at least one"));
+        check(r#"{"prompt":[-1]}"#, Err("must be"));
+        check(r#"{"prompt":7}"#, Err("must be"));
+        check(r#"{"prompt":["a",1]}"#, Err("must be"));
+        check(r#"{"prompt":"a","max_tokens":"many"}"#, Err("invalid type"));
+        check(r#"{"prompt":"a","stream":1}"#, Err("invalid type"));
+        check("[1]", Err("Bad Request"));
+    }
+}
