@@ -76,10 +76,16 @@ fn help_markdown() -> String {
 }
 
 fn add_help(page: &mut String, command: &mut clap::Command) {
-    let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
+    let name = command
+        .get_bin_name()
+        .unwrap_or_else(|| command.get_name())
+        .to_owned();
     let help = command.render_long_help().to_string();
     let lines: Vec<_> = help.lines().map(str::trim_end).collect();
-    page.push_str(&format!("\n## {name}\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+    page.push_str(&format!(
+        "\n## {name}\n\n```text\n{}\n```\n",
+        lines.join("\n").trim_end()
+    ));
     for sub in command.get_subcommands_mut() {
         if !sub.is_hide_set() && sub.get_name() != "help" {
             add_help(page, sub);

@@ -7,8 +7,8 @@ mod load;
 mod resolve;
 mod schema;
 
-pub(crate) use load::{ConfigError, load, parse};
-pub(crate) use resolve::{Origin, Overrides, Resolved, resolve};
+pub(crate) use load::{ConfigError, load};
+pub(crate) use resolve::{Overrides, Resolved, resolve};
 pub(crate) use schema::{markdown, schema};
 
 use std::collections::BTreeMap;
@@ -92,6 +92,8 @@ pub(crate) struct Pool {
     pub(crate) scrape: pool::ScrapeConfig,
     /// Reading of the engines' model lists.
     pub(crate) models: pool::ModelsConfig,
+    /// How `https` endpoints are trusted.
+    pub(crate) tls: pool::TlsConfig,
     /// Scheduling of this pool alone; the common one when absent.
     pub(crate) scheduling: Option<scheduler::SchedulingConfig>,
     /// False routes without regard to prefixes, for a pool of one replica or without prefix caching.
@@ -115,7 +117,7 @@ impl Pool {
             scrape: self.scrape.clone(),
             models: self.models.clone(),
             api_key_env: self.api_key_env.clone(),
-            ..pool::PoolConfig::default()
+            tls: self.tls.clone(),
         }
     }
 }

@@ -14,7 +14,13 @@ use crate::cmd::Command;
 
 /// Sends every LLM request to the replica that already holds its prefix in KV cache.
 #[derive(Debug, Parser)]
-#[command(name = "prefixgate", version, about, max_term_width = 100, propagate_version = true)]
+#[command(
+    name = "prefixgate",
+    version,
+    about,
+    max_term_width = 100,
+    propagate_version = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,9 +37,14 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(cli.verbose, cli.log_json, cli.command.logs_by_default());
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&anyhow::Error::new(error).context("cannot start the async runtime")),
+        Err(error) => {
+            return fail(&anyhow::Error::new(error).context("cannot start the async runtime"));
+        }
     };
     match runtime.block_on(cli.command.run()) {
         Ok(code) => code,
@@ -42,7 +53,10 @@ fn main() -> ExitCode {
 }
 
 /// One line that says what, where and what to do; causes follow indented.
-#[allow(clippy::print_stderr, reason = "the command's last word goes to the terminal, whatever the log is set to")]
+#[allow(
+    clippy::print_stderr,
+    reason = "the command's last word goes to the terminal, whatever the log is set to"
+)]
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("prefixgate: {error}");
     for cause in error.chain().skip(1) {

@@ -50,9 +50,10 @@ impl System {
         let mut pools = Vec::new();
         let mut routes = Vec::new();
         for entry in &config.pools {
-            let (running, route) = start_pool(&config, entry, seed, &clock, &feeders, &feeders_stop)
-                .await
-                .with_context(|| format!("pool `{}` cannot start", entry.name))?;
+            let (running, route) =
+                start_pool(&config, entry, seed, &clock, &feeders, &feeders_stop)
+                    .await
+                    .with_context(|| format!("pool `{}` cannot start", entry.name))?;
             pools.push(running);
             routes.push(route);
         }
@@ -62,7 +63,16 @@ impl System {
         let gateway = Gateway::new(config.gateway.clone(), routes, clock.clone(), seed);
         servers.spawn(Arc::clone(&gateway).serve(listener, stop.clone()));
         feeders.spawn(gateway.serve_admin(admin_listener, feeders_stop.clone()));
-        Ok(Self { listen, admin_listen, pools, clock, stop, servers, feeders, feeders_stop })
+        Ok(Self {
+            listen,
+            admin_listen,
+            pools,
+            clock,
+            stop,
+            servers,
+            feeders,
+            feeders_stop,
+        })
     }
 
     /// Drains: `/readyz` says 503, requests in flight end, then everything else does.
@@ -97,7 +107,7 @@ async fn start_pool(
     let fleet = Arc::new(Fleet::new(fleet_config, compiled.profile));
     let key = api_key(entry)?;
     let feeds = Feeds::start(
-        &entry.feeds(),
+        &scraped_as(entry.feeds(), &compiled.wiring.scrape),
         Arc::clone(&fleet),
         clock.clone(),
         key.clone(),
@@ -115,8 +125,29 @@ async fn start_pool(
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
         ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))
     };
-    let running = RunningPool { fleet, preset, _feeds: feeds };
+    let running = RunningPool {
+        fleet,
+        preset,
+        _feeds: feeds,
+    };
     Ok((running, route))
+}
+
+/// What a scheduling document says about scraping holds over the pool's own settings where it says anything.
+fn scraped_as(mut feeds: pool::PoolConfig, wiring: &scheduler::ScrapeWiring) -> pool::PoolConfig {
+    let standard = scheduler::ScrapeWiring::default();
+    if wiring.path != standard.path {
+        feeds.scrape.path.clone_from(&wiring.path);
+    }
+    if let Some(interval) = wiring.interval {
+        let interval_ms = u64::try_from(interval.as_millis())
+            .unwrap_or(u64::MAX)
+            .max(1);
+        (feeds.scrape.min_interval_ms, feeds.scrape.max_interval_ms) = (interval_ms, interval_ms);
+    }
+    feeds.scrape.port = wiring.port.or(feeds.scrape.port);
+    feeds.scrape.dialect = wiring.default_engine.clone().or(feeds.scrape.dialect);
+    feeds
 }
 
 /// For display: the preset's name, or that a document is in force.
@@ -128,25 +159,13 @@ fn preset_name(scheduling: &scheduler::SchedulingConfig) -> String {
     }
 }
 
-/// The profile in one line: filters, weighted scorers, picker.
-pub(crate) fn describe(profile: &scheduler::Profile) -> String {
-    let filters: Vec<_> = profile.filters().collect();
-    let scorers: Vec<_> = profile.scorers().map(|(name, weight)| format!("{name} {weight:.1}")).collect();
-    let mut parts = Vec::new();
-    if !filters.is_empty() {
-        parts.push(format!("behind {}", filters.join(", ")));
-    }
-    if !scorers.is_empty() {
-        parts.push(scorers.join(" + "));
-    }
-    parts.push(profile.picker().to_owned());
-    parts.join(": ")
-}
-
 fn api_key(entry: &Pool) -> anyhow::Result<Option<String>> {
-    let Some(variable) = &entry.api_key_env else { return Ok(None) };
-    let key = std::env::var(variable)
-        .with_context(|| format!("`api_key_env` names {variable}, which is not set in the environment"))?;
+    let Some(variable) = &entry.api_key_env else {
+        return Ok(None);
+    };
+    let key = std::env::var(variable).with_context(|| {
+        format!("`api_key_env` names {variable}, which is not set in the environment")
+    })?;
     Ok(Some(key))
 }
 

@@ -164,7 +164,8 @@ impl Members {
                 member.spec = Arc::new(spec);
                 return None;
             }
-            left = self.remove(source, &spec.name);
+            let owner = Arc::clone(&member.source);
+            left = self.remove(&owner, &spec.name);
         }
         let slot = self.free_slot()?;
         let name = Arc::clone(&spec.name);

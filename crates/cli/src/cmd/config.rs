@@ -29,7 +29,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Action::Check(overrides) => {
             let resolved = resolved(&overrides)?;
             let pools = resolved.config.pools.len();
-            println!("the configuration is good: {pools} pool{}", if pools == 1 { "" } else { "s" });
+            println!(
+                "the configuration is good: {pools} pool{}",
+                if pools == 1 { "" } else { "s" }
+            );
+            for (place, compiled) in compiled(&resolved)? {
+                compiled
+                    .notes
+                    .iter()
+                    .for_each(|note| println!("note: {place}: {note}"));
+            }
         }
         Action::Print(overrides) => print!("{}", print(&resolved(&overrides)?)?),
         Action::Schema => println!("{}", serde_json::to_string_pretty(&config::schema())?),
@@ -50,13 +59,18 @@ pub(crate) fn resolved(overrides: &Overrides) -> anyhow::Result<Resolved> {
     let source = |argument: &str| {
         let matches = deepest.as_ref()?;
         // Asking for an argument the command does not have would be a bug of ours, not the user's.
-        matches.ids().any(|id| id == argument).then(|| matches.value_source(argument)).flatten()
+        matches
+            .ids()
+            .any(|id| id == argument)
+            .then(|| matches.value_source(argument))
+            .flatten()
     };
     Ok(resolve(overrides, source)?)
 }
 
 fn print(resolved: &Resolved) -> anyhow::Result<String> {
-    let yaml = serde_saphyr::to_string(&resolved.config).context("cannot write the configuration as YAML")?;
+    let yaml = serde_saphyr::to_string(&resolved.config)
+        .context("cannot write the configuration as YAML")?;
     let mut page = String::new();
     for line in yaml.lines() {
         let key = line.split(':').next().unwrap_or_default();
@@ -66,5 +80,32 @@ fn print(resolved: &Resolved) -> anyhow::Result<String> {
         }
         page.push('\n');
     }
+    for (place, compiled) in compiled(resolved)? {
+        page.push_str(&format!(
+            "\n# {place} in effect, with everything that was added by itself:\n"
+        ));
+        compiled
+            .dump()
+            .lines()
+            .for_each(|line| page.push_str(&format!("#   {line}\n")));
+    }
     Ok(page)
+}
+
+/// Every scheduling section, resolved, by its place.
+fn compiled(resolved: &Resolved) -> anyhow::Result<Vec<(String, scheduler::Compiled)>> {
+    let config = &resolved.config;
+    let mut all = vec![(
+        "scheduling".to_owned(),
+        scheduler::compile(&config.scheduling, 0)?,
+    )];
+    for pool in &config.pools {
+        if let Some(scheduling) = &pool.scheduling {
+            all.push((
+                format!("pools.{}.scheduling", pool.name),
+                scheduler::compile(scheduling, 0)?,
+            ));
+        }
+    }
+    Ok(all)
 }

@@ -35,7 +35,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
                 stale.push(name);
             }
         } else {
-            std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(&path, page)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
     }
     if stale.is_empty() {

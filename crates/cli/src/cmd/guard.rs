@@ -42,7 +42,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     // What the command left running in its group goes with it.
     signal(group, Signal::KILL);
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn signal(group: Option<Pid>, signal: Signal) {

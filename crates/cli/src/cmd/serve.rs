@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::config::Overrides;
-use crate::system::{System, describe};
+use crate::system::System;
 use crate::up::signals::stop_requested;
 
 #[derive(Debug, clap::Args)]
@@ -19,9 +19,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         "there is no pool to serve: name replicas with --endpoint URL, or pools in a file given with --config"
     );
     let system = System::start(config).await?;
-    tracing::info!("gateway on http://{}, admin and metrics on http://{}", system.listen, system.admin_listen);
+    tracing::info!(
+        "gateway on http://{}, admin and metrics on http://{}",
+        system.listen,
+        system.admin_listen
+    );
     for pool in &system.pools {
-        tracing::info!(pool = pool.fleet.pool(), preset = pool.preset, "{}", describe(&pool.fleet.profile()));
+        tracing::info!(
+            pool = pool.fleet.pool(),
+            preset = pool.preset,
+            "{}",
+            pool.fleet.profile()
+        );
     }
     stop_requested().await;
     tracing::info!("stopping: no new requests, those in flight end first");

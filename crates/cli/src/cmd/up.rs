@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, Pool};
-use crate::system::{System, describe};
+use crate::system::System;
 use crate::up::banner::Banner;
 use crate::up::ports::{self, FIRST_ENGINE_PORT};
 use crate::up::signals::stop_requested;
@@ -51,7 +51,11 @@ pub(crate) struct Args {
     model: String,
 
     /// First part of the path the pool is also reachable under.
-    #[arg(long, value_name = "NAME", default_value = "llm-d-inference-scheduling")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "llm-d-inference-scheduling"
+    )]
     namespace: String,
 
     /// Second part of that path.
@@ -83,7 +87,10 @@ pub(crate) struct Args {
     engine_command: Option<String>,
 }
 
-#[allow(clippy::print_stdout, reason = "the banner is the answer of the command")]
+#[allow(
+    clippy::print_stdout,
+    reason = "the banner is the answer of the command"
+)]
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ports = ports::choose(args.engine_port, args.replicas)?;
     let system = System::start(config(&args, &ports)).await?;
@@ -92,7 +99,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let on_death = forget_cache(Arc::clone(&pool.fleet), system.clock.clone());
     for (i, port) in ports.iter().enumerate() {
         let command = engine_command(&args, i + 1, *port)?;
-        supervise(command, Arc::clone(&on_death), stop_engines.clone(), &engines)?;
+        supervise(
+            command,
+            Arc::clone(&on_death),
+            stop_engines.clone(),
+            &engines,
+        )?;
     }
     let stopped = tokio::select! {
         ready = all_ready(&pool.fleet, ports.len(), args.engine_command.is_some()) => ready.map(|()| false),
@@ -114,15 +126,24 @@ fn config(args: &Args, ports: &[u16]) -> Config {
     let pool = Pool {
         name: args.name.clone(),
         path: Some(format!("/{}/{}", args.namespace, args.name)),
-        endpoints: ports.iter().map(|port| format!("http://127.0.0.1:{port}")).collect(),
+        endpoints: ports
+            .iter()
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .collect(),
         ..Pool::default()
     };
     Config {
         listen: args.listen,
         admin_listen: args.admin_listen,
         seed: args.seed,
-        gateway: gateway::GatewayConfig { response_headers: true, ..gateway::GatewayConfig::default() },
-        scheduling: scheduler::SchedulingConfig { preset: Some(args.preset.clone()), ..Default::default() },
+        gateway: gateway::GatewayConfig {
+            response_headers: true,
+            ..gateway::GatewayConfig::default()
+        },
+        scheduling: scheduler::SchedulingConfig {
+            preset: Some(args.preset.clone()),
+            ..Default::default()
+        },
         pools: vec![pool],
         ..Config::default()
     }
@@ -132,16 +153,32 @@ fn config(args: &Args, ports: &[u16]) -> Config {
 fn engine_command(args: &Args, number: usize, port: u16) -> anyhow::Result<EngineCommand> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let arguments = match &args.engine_command {
-        Some(command) => vec!["guard".to_owned(), command.replace("{port}", &port.to_string())],
+        Some(command) => vec![
+            "guard".to_owned(),
+            command.replace("{port}", &port.to_string()),
+        ],
         None => own_engine(args, number, port),
     };
-    Ok(EngineCommand { number, port, program, arguments })
+    Ok(EngineCommand {
+        number,
+        port,
+        program,
+        arguments,
+    })
 }
 
 fn own_engine(args: &Args, number: usize, port: u16) -> Vec<String> {
-    let mut words: Vec<String> = ["engine", "--exit-on-stdin-close", "--enable-prompt-tokens-details", "--host", "127.0.0.1", "--shutdown-timeout", "30"]
-        .map(str::to_owned)
-        .into();
+    let mut words: Vec<String> = [
+        "engine",
+        "--exit-on-stdin-close",
+        "--enable-prompt-tokens-details",
+        "--host",
+        "127.0.0.1",
+        "--shutdown-timeout",
+        "30",
+    ]
+    .map(str::to_owned)
+    .into();
     let mut flag = |name: &str, value: String| words.extend([name.to_owned(), value]);
     flag("--port", port.to_string());
     flag("--model", args.model.clone());
@@ -153,7 +190,11 @@ fn own_engine(args: &Args, number: usize, port: u16) -> Vec<String> {
     if let Some(blocks) = args.num_gpu_blocks_override {
         flag("--num-gpu-blocks-override", blocks.to_string());
     }
-    words.extend(args.engine_args.iter().flat_map(|flags| flags.split_whitespace().map(str::to_owned)));
+    words.extend(
+        args.engine_args
+            .iter()
+            .flat_map(|flags| flags.split_whitespace().map(str::to_owned)),
+    );
     words
 }
 
@@ -162,8 +203,17 @@ fn forget_cache(fleet: Arc<Fleet>, clock: Clock) -> OnDeath {
     Arc::new(move |command| {
         let view = fleet.view();
         let suffix = format!(":{}", command.port);
-        if let Some(endpoint) = view.endpoints.iter().find(|endpoint| endpoint.spec.address.ends_with(&suffix)) {
-            fleet.apply(Event::Restarted { slot: endpoint.slot }, clock.now());
+        if let Some(endpoint) = view
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.spec.address.ends_with(&suffix))
+        {
+            fleet.apply(
+                Event::Restarted {
+                    slot: endpoint.slot,
+                },
+                clock.now(),
+            );
         }
     })
 }
@@ -181,11 +231,24 @@ async fn all_ready(fleet: &Fleet, engines: usize, patient: bool) -> anyhow::Resu
     }
     tokio::time::timeout(READY_WITHIN, wait).await.map_err(|_| {
         let view = fleet.view();
-        let waiting = view.endpoints.iter().filter(|endpoint| !endpoint.health.is_ready());
+        let waiting = view
+            .endpoints
+            .iter()
+            .filter(|endpoint| !endpoint.health.is_ready());
         let named: Vec<_> = waiting
-            .map(|endpoint| format!("{} ({})", endpoint.spec.address, endpoint.health.reason().unwrap_or("not probed")))
+            .map(|endpoint| {
+                format!(
+                    "{} ({})",
+                    endpoint.spec.address,
+                    endpoint.health.reason().unwrap_or("not probed")
+                )
+            })
             .collect();
-        anyhow::anyhow!("not every engine was ready in {} s: {}", READY_WITHIN.as_secs(), named.join(", "))
+        anyhow::anyhow!(
+            "not every engine was ready in {} s: {}",
+            READY_WITHIN.as_secs(),
+            named.join(", ")
+        )
     })
 }
 
@@ -197,8 +260,11 @@ fn banner(args: &Args, system: &System, ports: &[u16]) -> String {
         path: &path,
         model: &args.model,
         engine_ports: ports,
-        accelerator: args.engine_command.is_none().then_some(args.accelerator.as_str()),
-        profile: &describe(&system.pools[0].fleet.profile()),
+        accelerator: args
+            .engine_command
+            .is_none()
+            .then_some(args.accelerator.as_str()),
+        profile: &system.pools[0].fleet.profile().to_string(),
     }
     .text()
 }

@@ -10,7 +10,10 @@ const MIN_SIMILARITY: f64 = 0.7;
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigError {
     #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
+    Read {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{path}: {message}")]
     Parse { path: PathBuf, message: String },
     #[error("{place}: {message}")]
@@ -23,13 +26,21 @@ pub(crate) enum ConfigError {
 /// The file cannot be read, is no YAML of this shape, or holds an unknown key: with line, column and, where a
 /// known key is near, what was probably meant.
 pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    parse(&text).map_err(|message| ConfigError::Parse { path: path.to_owned(), message })
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(&text).map_err(|message| ConfigError::Parse {
+        path: path.to_owned(),
+        message,
+    })
 }
 
 /// Parses the text of a file; an empty one is all defaults.
 pub(crate) fn parse(text: &str) -> Result<Config, String> {
-    let only_comments = text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
+    let only_comments = text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'));
     if only_comments {
         return Ok(Config::default());
     }
@@ -68,10 +79,23 @@ mod tests {
 
     #[test]
     fn mistakes_are_told_with_line_and_suggestion() {
-        check("listne: 127.0.0.1:8000\n", &["unknown field `listne`", "did you mean `listen`?", "line 1"]);
-        check("listen: 127.0.0.1:8000\npools:\n- name: a\n  endpoint: [x]\n", &["unknown field `endpoint`", "did you mean `endpoints`?", "line 4"]);
+        check(
+            "listne: 127.0.0.1:8000\n",
+            &["unknown field `listne`", "did you mean `listen`?", "line 1"],
+        );
+        check(
+            "listen: 127.0.0.1:8000\npools:\n- name: a\n  endpoint: [x]\n",
+            &[
+                "unknown field `endpoint`",
+                "did you mean `endpoints`?",
+                "line 4",
+            ],
+        );
         check("listen: nowhere\n", &["line 1"]);
-        check("gateway:\n  max_body_byte: 1\n", &["did you mean `max_body_bytes`?"]);
+        check(
+            "gateway:\n  max_body_byte: 1\n",
+            &["did you mean `max_body_bytes`?"],
+        );
     }
 
     #[test]

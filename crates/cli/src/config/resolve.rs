@@ -52,7 +52,12 @@ pub(crate) struct Overrides {
     pub(crate) admin_listen: Option<SocketAddr>,
 
     /// URL of a replica; repeat for several. They form the pool `default`.
-    #[arg(long = "endpoint", value_name = "URL", env = "PREFIXGATE_ENDPOINTS", value_delimiter = ',')]
+    #[arg(
+        long = "endpoint",
+        value_name = "URL",
+        env = "PREFIXGATE_ENDPOINTS",
+        value_delimiter = ','
+    )]
     pub(crate) endpoints: Vec<String>,
 
     /// Scheduling preset: see `prefixgate plugins` and docs/scheduling.md.
@@ -71,7 +76,15 @@ pub(crate) struct Resolved {
     pub(crate) origins: BTreeMap<&'static str, Origin>,
 }
 
-const KEYS: [&str; 7] = ["listen", "admin_listen", "seed", "index_max_bytes", "gateway", "scheduling", "pools"];
+const KEYS: [&str; 7] = [
+    "listen",
+    "admin_listen",
+    "seed",
+    "index_max_bytes",
+    "gateway",
+    "scheduling",
+    "pools",
+];
 
 /// Lays file, environment and flags over the defaults. `source` tells where clap found an argument.
 ///
@@ -87,11 +100,16 @@ pub(crate) fn resolve(
     if let Some(path) = &overrides.config {
         config = load(path)?;
         let written = std::fs::read_to_string(path).unwrap_or_default();
-        for key in KEYS.iter().filter(|key| written.lines().any(|line| line.starts_with(&format!("{key}:")))) {
+        for key in KEYS.iter().filter(|key| {
+            written
+                .lines()
+                .any(|line| line.starts_with(&format!("{key}:")))
+        }) {
             origins.insert(key, Origin::File);
         }
     }
-    let mut note = |key: &'static str, argument: &str| origins.insert(key, Origin::of(source(argument)));
+    let mut note =
+        |key: &'static str, argument: &str| origins.insert(key, Origin::of(source(argument)));
     if let Some(listen) = overrides.listen {
         config.listen = listen;
         note("listen", "listen");
@@ -105,14 +123,25 @@ pub(crate) fn resolve(
         note("seed", "seed");
     }
     if let Some(preset) = &overrides.preset {
-        config.scheduling = scheduler::SchedulingConfig { preset: Some(preset.clone()), ..Default::default() };
+        config.scheduling = scheduler::SchedulingConfig {
+            preset: Some(preset.clone()),
+            ..Default::default()
+        };
         note("scheduling", "preset");
     }
     if !overrides.endpoints.is_empty() {
         let endpoints = overrides.endpoints.clone();
-        match config.pools.iter_mut().find(|pool| pool.name == DEFAULT_POOL) {
+        match config
+            .pools
+            .iter_mut()
+            .find(|pool| pool.name == DEFAULT_POOL)
+        {
             Some(pool) => pool.endpoints = endpoints,
-            None => config.pools.push(Pool { name: DEFAULT_POOL.to_owned(), endpoints, ..Pool::default() }),
+            None => config.pools.push(Pool {
+                name: DEFAULT_POOL.to_owned(),
+                endpoints,
+                ..Pool::default()
+            }),
         }
         note("pools", "endpoints");
     }
@@ -129,7 +158,10 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         }
         let place = format!("{place} ({})", pool.name);
         if pool.endpoints.is_empty() && pool.file.is_none() && pool.dns.is_none() {
-            return wrong(place, "one of `endpoints`, `file` and `dns` is required".to_owned());
+            return wrong(
+                place,
+                "one of `endpoints`, `file` and `dns` is required".to_owned(),
+            );
         }
         for endpoint in &pool.endpoints {
             if let Err(error) = pool::endpoint_from_url(endpoint) {
@@ -139,9 +171,14 @@ fn check(config: &Config) -> Result<(), ConfigError> {
         if let Some(path) = &pool.path {
             check_path(path).or_else(|message| wrong(format!("{place}.path"), message))?;
         }
-        let same = |other: &&Pool| other.name == pool.name || (other.path.is_some() && other.path == pool.path);
+        let same = |other: &&Pool| {
+            other.name == pool.name || (other.path.is_some() && other.path == pool.path)
+        };
         if let Some(other) = config.pools[..i].iter().find(same) {
-            return wrong(place, format!("has the name or path of pool `{}`", other.name));
+            return wrong(
+                place,
+                format!("has the name or path of pool `{}`", other.name),
+            );
         }
         if let Some(scheduling) = &pool.scheduling
             && let Err(error) = scheduler::compile(scheduling, 0)

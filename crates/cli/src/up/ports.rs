@@ -15,12 +15,20 @@ pub(crate) fn choose(first: u16, count: u16) -> anyhow::Result<Vec<u16>> {
     // All are held until all are chosen, so that no free port is handed out twice.
     let mut held = Vec::new();
     for i in 0..count {
-        let wanted = if first == 0 { 0 } else { first.checked_add(i).context("engine ports run past 65535")? };
+        let wanted = if first == 0 {
+            0
+        } else {
+            first
+                .checked_add(i)
+                .context("engine ports run past 65535")?
+        };
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, wanted));
         let listener = TcpListener::bind(address).map_err(|error| {
             anyhow::anyhow!("port {wanted} for engine {} is not free ({error}); choose others with --engine-port", i + 1)
         })?;
         held.push(listener);
     }
-    held.iter().map(|listener| Ok(listener.local_addr()?.port())).collect()
+    held.iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }

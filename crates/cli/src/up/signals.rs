@@ -10,7 +10,9 @@ pub(crate) async fn stop_requested() {
                 terminate.recv().await;
             }
             Err(error) => {
-                tracing::warn!("SIGTERM cannot be watched: {error}; only Ctrl-C stops this process");
+                tracing::warn!(
+                    "SIGTERM cannot be watched: {error}; only Ctrl-C stops this process"
+                );
                 std::future::pending::<()>().await;
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -53,7 +53,12 @@ pub(crate) fn supervise(
     Ok(())
 }
 
-async fn keep_up(command: EngineCommand, first: Started, on_death: OnDeath, stop: CancellationToken) {
+async fn keep_up(
+    command: EngineCommand,
+    first: Started,
+    on_death: OnDeath,
+    stop: CancellationToken,
+) {
     let mut running = Some(first);
     let mut delay = RESTART_DELAY;
     loop {
@@ -64,7 +69,7 @@ async fn keep_up(command: EngineCommand, first: Started, on_death: OnDeath, stop
                     on_death(&command);
                     report(&command, status.ok(), &started.lines);
                 }
-                () = stop.cancelled() => return end(started.child).await,
+                () = stop.cancelled() => return end(started).await,
             }
             if since.elapsed() >= WELL_AFTER {
                 delay = RESTART_DELAY;
@@ -77,13 +82,18 @@ async fn keep_up(command: EngineCommand, first: Started, on_death: OnDeath, stop
         delay = (delay * 2).min(RESTART_DELAY_MAX);
         match start(&command) {
             Ok(started) => running = Some(started),
-            Err(error) => tracing::error!("engine {} cannot be started again: {error:#}", command.number),
+            Err(error) => tracing::error!(
+                "engine {} cannot be started again: {error:#}",
+                command.number
+            ),
         }
     }
 }
 
 struct Started {
     child: Child,
+    /// Held open for the engine's life; waiting for the child would close it if it were left there.
+    input: Option<ChildStdin>,
     lines: Arc<Mutex<VecDeque<String>>>,
 }
 
@@ -98,7 +108,13 @@ fn start(command: &EngineCommand) -> anyhow::Result<Started> {
         .process_group(0)
         .kill_on_drop(true)
         .spawn()
-        .with_context(|| format!("cannot start engine {} ({})", command.number, command.program.display()))?;
+        .with_context(|| {
+            format!(
+                "cannot start engine {} ({})",
+                command.number,
+                command.program.display()
+            )
+        })?;
     let lines = Arc::new(Mutex::new(VecDeque::with_capacity(KEPT_LINES)));
     if let Some(output) = child.stdout.take() {
         tokio::spawn(keep_lines(command.number, output, Arc::clone(&lines)));
@@ -106,10 +122,19 @@ fn start(command: &EngineCommand) -> anyhow::Result<Started> {
     if let Some(output) = child.stderr.take() {
         tokio::spawn(keep_lines(command.number, output, Arc::clone(&lines)));
     }
-    Ok(Started { child, lines })
+    let input = child.stdin.take();
+    Ok(Started {
+        child,
+        input,
+        lines,
+    })
 }
 
-async fn keep_lines(number: usize, output: impl AsyncRead + Unpin, lines: Arc<Mutex<VecDeque<String>>>) {
+async fn keep_lines(
+    number: usize,
+    output: impl AsyncRead + Unpin,
+    lines: Arc<Mutex<VecDeque<String>>>,
+) {
     let mut reader = BufReader::new(output).lines();
     while let Ok(Some(line)) = reader.next_line().await {
         tracing::debug!(engine = number, "{line}");
@@ -123,7 +148,11 @@ async fn keep_lines(number: usize, output: impl AsyncRead + Unpin, lines: Arc<Mu
 
 fn report(command: &EngineCommand, status: Option<ExitStatus>, lines: &Mutex<VecDeque<String>>) {
     let how = status.map_or_else(|| "unknown status".to_owned(), |status| status.to_string());
-    tracing::warn!("engine {} on port {} ended ({how}); it is started again", command.number, command.port);
+    tracing::warn!(
+        "engine {} on port {} ended ({how}); it is started again",
+        command.number,
+        command.port
+    );
     if !status.is_some_and(|status| status.success()) {
         for line in lines.lock().iter() {
             tracing::warn!("  engine {}: {line}", command.number);
@@ -131,14 +160,23 @@ fn report(command: &EngineCommand, status: Option<ExitStatus>, lines: &Mutex<Vec
     }
 }
 
-/// Asks the engine to end by closing its standard input and by SIGTERM, then ends it.
-async fn end(mut child: Child) {
-    drop(child.stdin.take());
-    if let Some(pid) = child.id().and_then(|id| rustix::process::Pid::from_raw(id.cast_signed())) {
+/// Asks the engine to end by SIGTERM, then ends it.
+async fn end(started: Started) {
+    let Started {
+        mut child, input, ..
+    } = started;
+    if let Some(pid) = child
+        .id()
+        .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
+    {
         // Gone already: nothing to ask.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
-    if tokio::time::timeout(STOP_GRACE, child.wait()).await.is_err() {
+    if tokio::time::timeout(STOP_GRACE, child.wait())
+        .await
+        .is_err()
+    {
         let _ = child.kill().await;
     }
+    drop(input);
 }
