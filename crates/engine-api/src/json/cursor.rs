@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::string::first_control;
+
 /// Why reading stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -16,13 +18,21 @@ pub(crate) enum Fault {
 pub(crate) struct Cursor<'a> {
     pub(super) text: &'a str,
     pub(super) pos: usize,
+    /// Whether there are control characters at all: compact JSON has none, and need not be searched for them
+    /// string by string.
+    pub(super) has_controls: bool,
 }
 
 impl<'a> Cursor<'a> {
     /// Starts at the beginning of `text`; a leading byte-order mark is passed over, as Python does.
     pub(crate) fn new(text: &'a str) -> Self {
         let pos = if text.starts_with('\u{feff}') { 3 } else { 0 };
-        Self { text, pos }
+        let has_controls = first_control(text.as_bytes()).is_some();
+        Self {
+            text,
+            pos,
+            has_controls,
+        }
     }
 
     /// Byte offset of the next unread byte.

@@ -49,25 +49,34 @@ impl<'a> Cursor<'a> {
         Ok(whole.parse().ok())
     }
 
-    /// Reads a token id; the common case of a few plain digits costs no more than the digits.
-    #[inline]
+    /// Reads a token id.
     pub(crate) fn token_id(&mut self) -> Result<Option<u32>, Fault> {
-        let start = self.pos;
-        let mut value: u64 = 0;
-        while let Some(digit @ b'0'..=b'9') = self.bytes().get(self.pos).copied() {
-            if self.pos - start == 10 {
-                break;
-            }
-            value = value * 10 + u64::from(digit - b'0');
-            self.pos += 1;
-        }
-        let plain = matches!(self.bytes().get(self.pos), Some(b',' | b']' | b' ' | b'\n'));
-        let canonical = self.bytes().get(start) != Some(&b'0') || self.pos == start + 1;
-        if plain && canonical && self.pos > start {
-            return Ok(u32::try_from(value).ok());
-        }
-        self.pos = start;
         Ok(self.unsigned()?.and_then(|wide| u32::try_from(wide).ok()))
+    }
+
+    /// Reads as many token ids as stand here in the plainest form: at most nine digits, a comma, perhaps a space.
+    /// Stops before the first that does not (the last of a list never does).
+    pub(crate) fn plain_token_ids(&mut self, ids: &mut Vec<u32>) {
+        self.peek();
+        let bytes = self.bytes();
+        let mut at = self.pos;
+        loop {
+            let start = at;
+            let mut value = 0_u32;
+            while let Some(digit @ b'0'..=b'9') = bytes.get(at).copied()
+                && at - start < 9
+            {
+                value = value * 10 + u32::from(digit - b'0');
+                at += 1;
+            }
+            let padded = at > start + 1 && bytes[start] == b'0';
+            if at == start || padded || bytes.get(at) != Some(&b',') {
+                return;
+            }
+            ids.push(value);
+            at += 1 + usize::from(bytes.get(at + 1) == Some(&b' '));
+            self.pos = at;
+        }
     }
 
     fn digits(&mut self) -> usize {

@@ -31,8 +31,8 @@ impl Open {
 impl<'a> Cursor<'a> {
     /// Passes over one value of any kind, checking its syntax.
     pub(crate) fn skip(&mut self) -> Result<(), Fault> {
-        if self.peek() == Some(b'"') {
-            return self.skip_string();
+        if !matches!(self.peek(), Some(b'{' | b'[')) {
+            return self.skip_scalar();
         }
         let mut open = Open::default();
         loop {
@@ -68,11 +68,17 @@ impl<'a> Cursor<'a> {
                 open.push(false)?;
                 Ok(self.peek() != Some(b']'))
             }
-            Some(b'"') => self.skip_string().map(|()| false),
-            Some(b't') if self.eat_word("true") => Ok(false),
-            Some(b'f') if self.eat_word("false") => Ok(false),
-            Some(b'n') if self.eat_word("null") => Ok(false),
-            Some(b'-' | b'0'..=b'9' | b'N' | b'I') => self.number().map(|_| false),
+            _ => self.skip_scalar().map(|()| false),
+        }
+    }
+
+    fn skip_scalar(&mut self) -> Result<(), Fault> {
+        match self.peek() {
+            Some(b'"') => self.skip_string(),
+            Some(b't') if self.eat_word("true") => Ok(()),
+            Some(b'f') if self.eat_word("false") => Ok(()),
+            Some(b'n') if self.eat_word("null") => Ok(()),
+            Some(b'-' | b'0'..=b'9' | b'N' | b'I') => self.number().map(drop),
             _ => Err(self.fault_or_end("expected a value")),
         }
     }

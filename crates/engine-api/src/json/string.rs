@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 use super::{Cursor, Fault};
 
-/// Bytes looked at together while nothing special has been seen; wide enough for the compiler to use vectors.
-const STRIDE: usize = 64;
+/// Bytes looked at together for control characters; wide enough for the compiler to use vectors.
+const STRIDE: usize = 128;
 
 impl<'a> Cursor<'a> {
     /// Reads a string; borrowed unless it holds escapes. A lone surrogate escape reads as U+FFFD.
@@ -23,11 +25,18 @@ impl<'a> Cursor<'a> {
                     Some(head) => Cow::Owned(head + plain),
                 });
             }
-            let text = decoded.get_or_insert_with(|| String::with_capacity(plain.len() + 64));
+            let text = decoded.get_or_insert_with(|| self.room(first));
             text.push_str(plain);
             text.push(self.escape()?);
             run = self.pos;
         }
+    }
+
+    /// Room for the string that began at `first`, up to the next quote: exact unless that one is escaped, and
+    /// never more than the string is long.
+    fn room(&self, first: usize) -> String {
+        let rest = &self.bytes()[self.pos..];
+        String::with_capacity(self.pos - first + memchr(b'"', rest).unwrap_or(0))
     }
 
     /// Passes over a string, checking it as [`string`](Self::string) does.
@@ -54,7 +63,7 @@ impl<'a> Cursor<'a> {
     /// Offset of the quote or backslash that ends the run of ordinary characters from `from` on.
     #[inline]
     fn plain_run(&mut self, from: usize) -> Result<usize, Fault> {
-        let stop = find_special(self.bytes(), from);
+        let stop = find_special(self.bytes(), from, self.has_controls);
         match self.bytes().get(stop) {
             Some(b'"' | b'\\') => Ok(stop),
             Some(_) => {
@@ -128,42 +137,41 @@ impl<'a> Cursor<'a> {
     }
 }
 
-#[inline]
-fn is_special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < 0x20)
-}
-
 /// First quote, backslash or control character at or after `from`; the length of `bytes` if there is none.
+/// Without `has_controls`, `bytes` is known to hold no control character.
 #[inline]
-fn find_special(bytes: &[u8], from: usize) -> usize {
+fn find_special(bytes: &[u8], from: usize, has_controls: bool) -> usize {
     let mut at = from;
     // Keys and short values end within a few bytes: no wide look for them.
     for _ in 0..2 {
-        match bytes.get(at..at + 8).and_then(special_in_word) {
-            Some(offset) => return at + offset,
-            None if at + 8 <= bytes.len() => at += 8,
+        match bytes.get(at..at + 8).map(special_in_word) {
+            Some(Some(offset)) => return at + offset,
+            Some(None) => at += 8,
             None => break,
         }
     }
-    while let Some(stride) = bytes.get(at..at + STRIDE) {
-        if stride
+    let rest = bytes.get(at..).unwrap_or_default();
+    let end = memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+    let control = if has_controls {
+        first_control(&rest[..end])
+    } else {
+        None
+    };
+    at + control.unwrap_or(end)
+}
+
+/// Offset of the first control character. They are an error in strings, so that there are none is what is found
+/// out quickly.
+pub(super) fn first_control(bytes: &[u8]) -> Option<usize> {
+    let is_control = |byte: &u8| *byte < 0x20;
+    let any = |stride: &[u8]| {
+        stride
             .iter()
-            .fold(false, |seen, &byte| seen | is_special(byte))
-        {
-            break;
-        }
-        at += STRIDE;
-    }
-    while let Some(word) = bytes.get(at..at + 8) {
-        if let Some(offset) = special_in_word(word) {
-            return at + offset;
-        }
-        at += 8;
-    }
-    while at < bytes.len() && !is_special(bytes[at]) {
-        at += 1;
-    }
-    at
+            .fold(false, |seen, byte| seen | is_control(byte))
+    };
+    let clean = bytes.chunks(STRIDE).position(any)? * STRIDE;
+    let within = bytes[clean..].iter().position(is_control)?;
+    Some(clean + within)
 }
 
 /// Index of the first special byte among eight, all looked at in one register.
@@ -190,11 +198,12 @@ mod tests {
             for at in 0..200 {
                 let mut bytes = vec![b'x'; 200];
                 bytes[at] = special;
-                assert_eq!(find_special(&bytes, 0), at);
-                assert_eq!(find_special(&bytes, at.min(3)), at);
+                assert_eq!(find_special(&bytes, 0, true), at);
+                assert_eq!(find_special(&bytes, at.min(3), true), at);
+                assert_eq!(first_control(&bytes), (special < 0x20).then_some(at));
             }
         }
-        assert_eq!(find_special(&[0xff; 70], 0), 70);
-        assert_eq!(find_special(b" !#[]~\x7f\x80", 0), 8);
+        assert_eq!(find_special(&[0xff; 70], 0, true), 70);
+        assert_eq!(find_special(b" !#[]~\x7f\x80", 0, false), 8);
     }
 }

@@ -68,6 +68,7 @@ fn token_lists(at: &mut Cursor<'_>) -> Result<Vec<Vec<u32>>, Stop> {
 fn token_list(at: &mut Cursor<'_>) -> Result<Vec<u32>, Stop> {
     let mut ids = Vec::new();
     at.array(|at| {
+        at.plain_token_ids(&mut ids);
         if !at.at_number() {
             return Err(Stop::wrong("prompt", EXPECTED));
         }
