@@ -123,7 +123,7 @@ pub(crate) async fn forward(
     loop {
         let slot = reservation.slot;
         record.attempts += 1;
-        let missed = match attempt(&mut trip, reservation, &mut decision, record).await {
+        let missed = match attempt(&mut trip, reservation, &decision, record).await {
             Ok(landed) => return Ok(landed),
             Err(missed) => missed,
         };
@@ -167,7 +167,7 @@ pub(crate) async fn forward(
 async fn attempt(
     trip: &mut Trip,
     reservation: Reservation,
-    decision: &mut Decision,
+    decision: &Decision,
     record: &mut Record,
 ) -> Result<Landed, Missed> {
     let fleet = Arc::clone(trip.pool.fleet());
@@ -185,8 +185,7 @@ async fn attempt(
     let limit = trip.gateway.config.first_byte_timeout_ms;
     let limit = limit.map(|ms| Instant::now() + Duration::from_millis(ms));
     let due = limit.map_or(trip.deadline, |due| due.min(trip.deadline));
-    let arrival =
-        tokio::time::timeout_at(due, arrive(trip, &endpoint, &target, &mut attempt)).await;
+    let arrival = tokio::time::timeout_at(due, arrive(trip, &endpoint, &target)).await;
     let (connection, head) = match arrival {
         Ok(Ok(arrived)) => arrived,
         Ok(Err(Fault::Engine(failure))) => {
@@ -245,7 +244,6 @@ async fn arrive(
     trip: &mut Trip,
     endpoint: &EndpointView,
     target: &Arc<Target>,
-    _attempt: &mut Attempt,
 ) -> Result<(Connection, ResponseHead), Fault> {
     headers::set_rank(&mut trip.inbound.headers, endpoint.spec.rank);
     let mut idle = target.reuse();
@@ -322,6 +320,16 @@ fn count(trip: &Trip, endpoint: &EndpointView, failure: Failure) {
     tracing::debug!(endpoint = &*endpoint.spec.name, %failure, "attempt failed");
 }
 
+/// What plugins say to the client about the endpoint that answered.
+fn plugin_headers(trip: &Trip, slot: Slot) -> Vec<(String, String)> {
+    let fleet = trip.pool.fleet();
+    let view = fleet.view();
+    let row = view.row_of.get(slot.index()).copied().flatten();
+    let info = row.and_then(|row| view.infos.get(row as usize));
+    info.map(|info| fleet.profile().response_headers(info))
+        .unwrap_or_default()
+}
+
 fn land(
     trip: &Trip,
     endpoint: &EndpointView,
@@ -329,10 +337,10 @@ fn land(
     connection: Connection,
     mut head: ResponseHead,
     attempt: Attempt,
-    decision: &mut Decision,
+    decision: &Decision,
 ) -> Landed {
     let mut extra = Vec::new();
-    for (name, value) in decision.response_headers.drain(..) {
+    for (name, value) in plugin_headers(trip, endpoint.slot) {
         if let (Ok(name), Ok(value)) = (name.parse(), HeaderValue::try_from(value)) {
             extra.push((name, value));
         }

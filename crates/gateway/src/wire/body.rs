@@ -149,6 +149,13 @@ fn size(line: &[u8]) -> Result<u64, WireError> {
 mod tests {
     use super::*;
 
+    type Case = (
+        fn() -> Framing,
+        &'static [u8],
+        &'static [u8],
+        Result<bool, WireError>,
+    );
+
     /// Feeds `wire` in pieces of `step` bytes; returns the body, and whether it ended or what was wrong.
     fn decode(
         mut framing: Framing,
@@ -173,7 +180,7 @@ mod tests {
 
     #[test]
     fn bodies_end_where_they_say() {
-        let cases: &[(fn() -> Framing, &[u8], &[u8], Result<bool, WireError>)] = &[
+        let cases: &[Case] = &[
             (|| Framing::Length(5), b"hello", b"hello", Ok(true)),
             (
                 || Framing::Length(5),

@@ -1,0 +1,13 @@
+//! The gateway over real sockets, before engines that do exactly what a test says.
+
+// A test that cannot go on should stop where it is.
+#![allow(clippy::unwrap_used)]
+
+mod admin; // what an operator sees and does
+mod bodies; // what is sent on is what came in
+mod errors; // every way to be refused, with status and words
+mod protocol; // HTTP versions, methods, headers
+mod retry; // what happens when an engine fails
+mod routes; // which pool and endpoint a request goes to
+mod streams; // what is passed through of a response, and how it ends
+mod support; // fakes
