@@ -5,4 +5,5 @@
 mod client;
 mod commands;
 mod driver;
+mod engine;
 mod support;

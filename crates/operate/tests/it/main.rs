@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "support code of tests")]
 
+mod engine;
 mod explain;
 mod fake;
 mod verify;
