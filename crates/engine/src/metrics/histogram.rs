@@ -60,7 +60,9 @@ mod tests {
     #[test]
     fn a_value_on_a_bound_is_below_it() {
         let mut histogram = Histogram::new(vec![1.0, 2.0]);
-        [0.5, 1.0, 1.5, 9.0].map(|value| histogram.observe(value));
+        [0.5, 1.0, 1.5, 9.0]
+            .into_iter()
+            .for_each(|value| histogram.observe(value));
         assert_eq!(
             histogram.cumulative().collect::<Vec<_>>(),
             [(1.0, 2), (2.0, 3), (f64::INFINITY, 4)]
