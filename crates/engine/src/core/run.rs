@@ -194,6 +194,10 @@ impl Run {
     fn take(&mut self, first: Submission, queue: &mut mpsc::Receiver<Submission>) {
         self.advance();
         self.submit(first);
+        if self.model.config().max_num_queued_reqs.is_some() {
+            // Whether the next one finds the queue full depends on who has left it by then.
+            return;
+        }
         for _ in 1..MAX_TAKEN {
             match queue.try_recv() {
                 Ok(submission) => self.submit(submission),

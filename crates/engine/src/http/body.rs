@@ -1,6 +1,5 @@
 //! In which pieces does an answer leave, and what can go wrong on the way?
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,6 +16,9 @@ use crate::fault::{Fault, Kind};
 #[derive(Debug, thiserror::Error)]
 #[error("connection cut by an injected fault")]
 pub(crate) struct Cut;
+
+/// A break right behind a chunk would take the chunk along.
+const CUT_AFTER: Duration = Duration::from_millis(20);
 
 type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Cut>> + Send>>;
 
@@ -65,7 +67,7 @@ impl Body {
         let delay = Duration::from_millis(fault.delay_ms);
         Self::Chunks(match fault.kind {
             Kind::Stall => Box::pin(chunks.take(after).chain(stream::pending())),
-            Kind::Cut => Box::pin(chunks.take(after).chain(stream::iter([Err(Cut)]))),
+            Kind::Cut => Box::pin(chunks.take(after).chain(stream::once(cut()))),
             Kind::Error => {
                 let last = [
                     reply::error_event(),
@@ -80,6 +82,12 @@ impl Body {
             _ => chunks,
         })
     }
+}
+
+/// Breaks the body off, once what was sent before has had time to leave.
+async fn cut() -> Result<Bytes, Cut> {
+    tokio::time::sleep(CUT_AFTER).await;
+    Err(Cut)
 }
 
 fn whole_in_bites(bytes: Bytes, bite: usize) -> Chunks {
@@ -120,11 +128,5 @@ impl http_body::Body for Body {
             }
             Self::Chunks(_) => SizeHint::default(),
         }
-    }
-}
-
-impl From<Infallible> for Cut {
-    fn from(never: Infallible) -> Self {
-        match never {}
     }
 }

@@ -15,6 +15,9 @@ use super::shell::Shell;
 
 /// An idle connection is closed after this, as uvicorn does.
 const IDLE: Duration = Duration::from_secs(5);
+/// Bytes of an answer that wait for a slow reader; tokens beyond them wait unformatted in the mailbox. Also
+/// the limit of a request's headers.
+const BUFFER_BYTES: usize = 64 * 1024;
 /// Streams one HTTP/2 connection may open at once.
 const MAX_STREAMS: u32 = 1024;
 
@@ -29,11 +32,12 @@ where
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .pipeline_flush(true);
+        .max_buf_size(BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS);
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_send_buf_size(BUFFER_BYTES);
     let service = service_fn(move |request| route::answer(Arc::clone(&shell), peer, request));
     let connection = builder.serve_connection(TokioIo::new(io), service);
     tokio::pin!(connection);

@@ -134,7 +134,7 @@ fn expected(block_size: usize) -> Vec<u64> {
 
 fn ours(block_size: usize, blocks: &str) -> Arm {
     Arm::Ours(rig(&format!(
-        "--enable-prompt-tokens-details --time-scale 0 --block-size {block_size} {blocks}"
+        "--enable-prompt-tokens-details --block-size {block_size} {blocks}"
     )))
 }
 

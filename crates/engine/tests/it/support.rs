@@ -82,11 +82,17 @@ impl Rig {
         client
     }
 
-    pub(crate) async fn open(&self, request: Request<Full<bytes::Bytes>>) -> Result<Open, hyper::Error> {
+    pub(crate) async fn open(
+        &self,
+        request: Request<Full<bytes::Bytes>>,
+    ) -> Result<Open, hyper::Error> {
         send(self.connect(64 * 1024), request).await
     }
 
-    pub(crate) async fn send(&self, request: Request<Full<bytes::Bytes>>) -> Result<Answer, hyper::Error> {
+    pub(crate) async fn send(
+        &self,
+        request: Request<Full<bytes::Bytes>>,
+    ) -> Result<Answer, hyper::Error> {
         Ok(collect(self.open(request).await?).await)
     }
 
@@ -139,7 +145,10 @@ pub(crate) fn post(path: &str, body: impl ToString) -> Request<Full<bytes::Bytes
     request("POST", path, &[("content-type", "application/json")], body)
 }
 
-pub(crate) async fn send<IO>(io: IO, request: Request<Full<bytes::Bytes>>) -> Result<Open, hyper::Error>
+pub(crate) async fn send<IO>(
+    io: IO,
+    request: Request<Full<bytes::Bytes>>,
+) -> Result<Open, hyper::Error>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
