@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     Upgrade,
     #[error("too many requests in flight; try again")]
     Shed { retry_after_seconds: u64 },
+    #[error("too many connections; try again")]
+    Connections { retry_after_seconds: u64 },
     #[error("{reason}")]
     NoEndpoint {
         reason: NoEndpoint,
@@ -89,7 +91,7 @@ impl Refusal {
             Self::ControlPath => StatusCode::FORBIDDEN,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
-            Self::Shed { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Shed { .. } | Self::Connections { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::AllFailed { last, .. } => match last {
                 Failure::ConnectRefused | Failure::ConnectTimeout => {
@@ -138,6 +140,9 @@ impl Refusal {
             Self::Shed {
                 retry_after_seconds,
             }
+            | Self::Connections {
+                retry_after_seconds,
+            }
             | Self::NoEndpoint {
                 retry_after_seconds,
                 ..
@@ -150,16 +155,30 @@ impl Refusal {
         }
     }
 
+    fn body(&self) -> Vec<u8> {
+        let status = self.status().as_u16();
+        error_body::write(&self.to_string(), self.kind(), self.param(), status)
+    }
+
+    /// The whole response as HTTP/1.1 on a connection that is then closed, for who is not let in at all.
+    pub(crate) fn write_http1(&self) -> Vec<u8> {
+        let body = self.body();
+        let mut out = format!(
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\nretry-after: {}\r\nconnection: close\r\n\
+             content-length: {}\r\n\r\n",
+            self.status(),
+            self.retry_after_seconds().unwrap_or_default(),
+            body.len()
+        )
+        .into_bytes();
+        out.extend_from_slice(&body);
+        out
+    }
+
     /// The whole response.
     pub(crate) fn respond(&self) -> Response<Reply> {
         let status = self.status();
-        let body = error_body::write(
-            &self.to_string(),
-            self.kind(),
-            self.param(),
-            status.as_u16(),
-        );
-        let mut response = Response::new(Reply::whole(body));
+        let mut response = Response::new(Reply::whole(self.body()));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admit::Gate;
+use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::path;
 use crate::reply::Reply;
@@ -32,11 +33,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 
 /// Longest time to tell a client that there are too many connections.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
-
-/// What a client gets that is one too many.
-const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-connection: close\r\ncontent-length: 98\r\n\r\n\
-{\"error\":{\"message\":\"too many connections; try again\",\"type\":\"RateLimitError\",\"param\":null,\"code\":429}}";
 
 /// Serves clients of the data path until `stop`, then drains.
 pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken) {
@@ -85,6 +81,7 @@ fn sweep_connections(gateway: &Gateway) {
 pub(crate) struct Settings {
     max_connections: usize,
     header_read_timeout: Duration,
+    retry_after_seconds: u64,
 }
 
 impl Settings {
@@ -92,6 +89,7 @@ impl Settings {
         Self {
             max_connections: gateway.config.max_connections,
             header_read_timeout: Duration::from_millis(gateway.config.header_read_timeout_ms),
+            retry_after_seconds: gateway.config.retry_after_seconds,
         }
     }
 }
@@ -131,7 +129,10 @@ pub(crate) async fn connections<F>(
             }
         };
         let Some(permit) = gate.admit() else {
-            open.spawn(say_goodbye(socket));
+            let refusal = Refusal::Connections {
+                retry_after_seconds: settings.retry_after_seconds,
+            };
+            open.spawn(say_goodbye(socket, refusal.write_http1()));
             continue;
         };
         let serving = one(socket, client, settings, closing.clone(), answer.clone());
@@ -195,28 +196,11 @@ async fn one<F>(
     }
 }
 
-async fn say_goodbye(mut socket: TcpStream) {
+async fn say_goodbye(mut socket: TcpStream, words: Vec<u8>) {
     // Whether the client hears it is its own affair; it is not let in either way.
     let said = async {
-        let _ = socket.write_all(TOO_MANY).await;
+        let _ = socket.write_all(&words).await;
         let _ = socket.shutdown().await;
     };
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, said).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::TOO_MANY;
-
-    #[test]
-    fn the_canned_answer_says_its_own_length() {
-        let text = std::str::from_utf8(TOO_MANY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("content-length: {}\r\n", body.len()))
-                || head.ends_with(&format!("content-length: {}", body.len())),
-            "{}",
-            body.len()
-        );
-    }
 }

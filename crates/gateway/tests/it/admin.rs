@@ -1,6 +1,6 @@
 //! What does an operator see and do?
 
-use crate::support::{FakeEngine, Running, config, ok, send};
+use crate::support::{FakeEngine, Running, Seen, config, json, ok, send};
 
 const LONG: &str = "A system prompt that is long enough to fill several blocks of sixty-four bytes each, so that there \
                     is something of it to be found again at the endpoint which had it first. It goes on for a while.";
@@ -13,9 +13,10 @@ fn chat(question: &str) -> String {
 
 #[tokio::test]
 async fn explain_says_why_and_touches_nothing() {
+    let quiet = |_: &Seen| json(200, "{}");
     let pair = [
-        FakeEngine::start(|_| ok()).await,
-        FakeEngine::start(|_| ok()).await,
+        FakeEngine::start(quiet).await,
+        FakeEngine::start(quiet).await,
     ];
     let running = Running::before(&[&pair[0], &pair[1]]).await;
     let first = running.post("/v1/chat/completions", &chat("one")).await;
@@ -148,6 +149,8 @@ async fn operators_paths() {
             "{method} {path}"
         );
     }
+    let body = r#"{"model":"m","prompt":"hi"}"#;
+    assert_eq!(running.post("/v1/completions", body).await.status, 200);
     let page = running.get("/metrics").await;
     let page = page.text();
     for name in [

@@ -18,24 +18,24 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A request as an engine saw it.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
     /// Which connection it came on, from 0.
-    pub connection: usize,
+    pub(crate) connection: usize,
 }
 
 impl Seen {
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.head.split(' ').nth(1).unwrap()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 }
 
-pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
         key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -44,7 +44,7 @@ pub fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// What an engine does about a request.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Writes this.
     Write(Vec<u8>),
     /// Waits until the test lets it go on.
@@ -55,16 +55,16 @@ pub enum Act {
     Hang,
 }
 
-pub type Script = Arc<dyn Fn(&Seen) -> Vec<Act> + Send + Sync>;
+pub(crate) type Script = Arc<dyn Fn(&Seen) -> Vec<Act> + Send + Sync>;
 
 /// An engine at a real address that follows a script.
-pub struct FakeEngine {
-    pub address: SocketAddr,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
+pub(crate) struct FakeEngine {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Mutex<Vec<Seen>>>,
     /// Connections that the gateway closed while a request was open there.
-    pub abandoned: Arc<AtomicUsize>,
-    pub abandoned_notify: Arc<Notify>,
-    pub go_on: Arc<Notify>,
+    pub(crate) abandoned: Arc<AtomicUsize>,
+    pub(crate) abandoned_notify: Arc<Notify>,
+    pub(crate) go_on: Arc<Notify>,
     stop: CancellationToken,
 }
 
@@ -75,7 +75,7 @@ impl Drop for FakeEngine {
 }
 
 impl FakeEngine {
-    pub async fn start(script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let engine = Self {
             address: listener.local_addr().unwrap(),
@@ -119,11 +119,11 @@ impl FakeEngine {
     }
 
     /// As a process that is killed: the listener and every connection are gone at once.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.stop.cancel();
     }
 
-    pub fn requests(&self) -> Vec<Seen> {
+    pub(crate) fn requests(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }
@@ -216,7 +216,7 @@ async fn read_message(socket: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<(S
 }
 
 /// A whole chunked body at the front of `bytes`, and how many bytes it took.
-pub fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+pub(crate) fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
     let (mut body, mut at) = (Vec::new(), 0);
     loop {
         let line = bytes[at..]
@@ -235,7 +235,7 @@ pub fn unchunk(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
 }
 
 /// A response of known length.
-pub fn response(status: u16, kind: &str, body: &str) -> Vec<u8> {
+pub(crate) fn response(status: u16, kind: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nx-engine: yes\r\n\r\n{body}",
         body.len()
@@ -243,38 +243,38 @@ pub fn response(status: u16, kind: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-pub fn json(status: u16, body: &str) -> Vec<Act> {
+pub(crate) fn json(status: u16, body: &str) -> Vec<Act> {
     vec![Act::Write(response(status, "application/json", body))]
 }
 
-pub const SSE_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
+pub(crate) const SSE_HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ntransfer-encoding: chunked\r\n\r\n";
 
-pub fn chunk(body: &str) -> Vec<u8> {
+pub(crate) fn chunk(body: &str) -> Vec<u8> {
     format!("{:x}\r\n{body}\r\n", body.len()).into_bytes()
 }
 
-pub fn write(text: &str) -> Act {
+pub(crate) fn write(text: &str) -> Act {
     Act::Write(text.as_bytes().to_vec())
 }
 
-pub fn event(text: &str) -> Act {
+pub(crate) fn event(text: &str) -> Act {
     Act::Write(chunk(&format!(
         "data: {{\"choices\":[{{\"index\":0,\"text\":\"{text}\"}}]}}\n\n"
     )))
 }
 
-pub fn done() -> Act {
+pub(crate) fn done() -> Act {
     let mut last = chunk("data: [DONE]\n\n");
     last.extend_from_slice(b"0\r\n\r\n");
     Act::Write(last)
 }
 
 /// A whole short stream.
-pub fn stream() -> Vec<Act> {
+pub(crate) fn stream() -> Vec<Act> {
     vec![write(SSE_HEAD), event("a"), event("b"), done()]
 }
 
-pub fn ok() -> Vec<Act> {
+pub(crate) fn ok() -> Vec<Act> {
     json(
         200,
         r#"{"id":"cmpl-1","choices":[{"text":"hi"}],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}"#,
@@ -282,13 +282,13 @@ pub fn ok() -> Vec<Act> {
 }
 
 /// A pool of `addresses`, each listing `models`.
-pub fn fleet(name: &str, addresses: &[SocketAddr], models: Option<&[&str]>) -> Arc<Fleet> {
+pub(crate) fn fleet(name: &str, addresses: &[SocketAddr], models: Option<&[&str]>) -> Arc<Fleet> {
     let per_endpoint: Vec<_> = addresses.iter().map(|address| (*address, models)).collect();
     fleet_of(name, &per_endpoint)
 }
 
 /// A pool whose endpoints list different models.
-pub fn fleet_of(name: &str, endpoints: &[(SocketAddr, Option<&[&str]>)]) -> Arc<Fleet> {
+pub(crate) fn fleet_of(name: &str, endpoints: &[(SocketAddr, Option<&[&str]>)]) -> Arc<Fleet> {
     let config = FleetConfig {
         pool: name.to_owned(),
         ..FleetConfig::default()
@@ -329,16 +329,16 @@ pub fn fleet_of(name: &str, endpoints: &[(SocketAddr, Option<&[&str]>)]) -> Arc<
 }
 
 /// A running gateway; stops with it.
-pub struct Running {
-    pub gateway: Arc<Gateway>,
-    pub address: SocketAddr,
-    pub admin: SocketAddr,
-    pub stop: CancellationToken,
-    pub served: Option<tokio::task::JoinHandle<()>>,
+pub(crate) struct Running {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) stop: CancellationToken,
+    pub(crate) served: Option<tokio::task::JoinHandle<()>>,
     _guard: DropGuard,
 }
 
-pub fn config() -> GatewayConfig {
+pub(crate) fn config() -> GatewayConfig {
     GatewayConfig {
         response_headers: true,
         ..GatewayConfig::default()
@@ -346,7 +346,7 @@ pub fn config() -> GatewayConfig {
 }
 
 impl Running {
-    pub async fn start(config: GatewayConfig, pools: Vec<PoolRoute>) -> Self {
+    pub(crate) async fn start(config: GatewayConfig, pools: Vec<PoolRoute>) -> Self {
         let gateway = Gateway::new(config, pools, Clock::start(), 7);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -365,17 +365,17 @@ impl Running {
     }
 
     /// Before one pool of model `m` at `engines`.
-    pub async fn before(engines: &[&FakeEngine]) -> Self {
+    pub(crate) async fn before(engines: &[&FakeEngine]) -> Self {
         Self::configured(config(), engines).await
     }
 
-    pub async fn configured(config: GatewayConfig, engines: &[&FakeEngine]) -> Self {
+    pub(crate) async fn configured(config: GatewayConfig, engines: &[&FakeEngine]) -> Self {
         let addresses: Vec<_> = engines.iter().map(|engine| engine.address).collect();
         let fleet = fleet("default", &addresses, Some(&["m"]));
         Self::start(config, vec![PoolRoute::new("default", fleet)]).await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Answer {
         self.send(
             "POST",
             path,
@@ -385,41 +385,47 @@ impl Running {
         .await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send("GET", path, "", b"").await
     }
 
-    pub async fn send(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> Answer {
         send(self.address, method, path, headers, body).await
     }
 }
 
 /// A response as it came over the wire.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
     /// Decoded; what there was of it.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The message had the length it announced.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     /// Message of an error body, after a look at its shape.
-    pub fn error(&self) -> String {
+    pub(crate) fn error(&self) -> String {
         let body = self.json();
         assert_eq!(body["error"]["code"], self.status, "{body}");
         assert!(body["error"]["type"].is_string(), "{body}");
@@ -432,7 +438,7 @@ impl Answer {
     }
 }
 
-pub async fn send(
+pub(crate) async fn send(
     address: SocketAddr,
     method: &str,
     path: &str,
@@ -452,7 +458,7 @@ pub async fn send(
 }
 
 /// Sends `wire` on a connection of its own and reads until it is closed.
-pub async fn raw(address: SocketAddr, wire: &[u8]) -> Answer {
+pub(crate) async fn raw(address: SocketAddr, wire: &[u8]) -> Answer {
     let mut socket = TcpStream::connect(address).await.unwrap();
     // An early refusal may close the connection while a large body is still being sent.
     let _ = socket.write_all(wire).await;
@@ -463,11 +469,16 @@ pub async fn raw(address: SocketAddr, wire: &[u8]) -> Answer {
     answer(&got)
 }
 
-pub fn answer(got: &[u8]) -> Answer {
-    let end = got
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .unwrap_or_else(|| panic!("no head: {:?}", String::from_utf8_lossy(got)));
+pub(crate) fn answer(got: &[u8]) -> Answer {
+    let Some(end) = got.windows(4).position(|window| window == b"\r\n\r\n") else {
+        // Broken off before the head went out.
+        return Answer {
+            status: 0,
+            head: String::new(),
+            body: got.to_vec(),
+            whole: false,
+        };
+    };
     let head = String::from_utf8(got[..end + 4].to_vec()).unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     let rest = &got[end + 4..];
