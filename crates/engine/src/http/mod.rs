@@ -9,12 +9,15 @@ mod body;
 mod connection;
 mod generate;
 mod info;
+mod plan;
 mod reply;
 mod request;
 mod route;
+mod sequences;
 mod server;
 mod shell;
 mod stream;
 mod tokens;
+mod whole;
 
 pub use server::{Engine, Server};

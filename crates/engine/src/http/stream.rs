@@ -14,7 +14,8 @@ use http::{Response, StatusCode};
 
 use super::answer::Choice;
 use super::body::Body;
-use super::generate::{Plan, Style, keep_alive};
+use super::generate::{Style, keep_alive};
+use super::plan::Plan;
 use super::reply;
 use super::shell::{Shell, Track};
 use crate::core::{Piece, Ticket};

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::body::Body;
-use super::generate::chat_text;
+use super::plan::chat_text;
 use super::reply::{self, Failure};
 use super::request::{Ask, Prompt, parse};
 use super::shell::Shell;

@@ -1,0 +1,281 @@
+//! What does a generation request ask the model for, and is that possible?
+
+use std::sync::Arc;
+
+use super::answer::{Choice, Details, Stops, Usage};
+use super::generate::{Context, Style};
+use super::reply::Failure;
+use super::request::{Ask, Prompt};
+use super::sequences::requests;
+use super::shell::Shell;
+use crate::model::{Lora, Request};
+use tokenize::ChatOptions;
+
+/// Most choices per prompt.
+const MAX_N: i64 = 128;
+/// Longest `cache_salt`, characters.
+const MAX_SALT_CHARS: usize = 128;
+
+/// One request, understood and checked.
+pub(crate) struct Plan {
+    pub(crate) style: Style,
+    pub(crate) id: String,
+    pub(crate) created: u64,
+    /// As answers name the model.
+    pub(crate) model: String,
+    /// Token ids per prompt.
+    pub(crate) prompts: Vec<Arc<[u32]>>,
+    /// Choices per prompt.
+    pub(crate) n: usize,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) stops: Stops,
+    pub(crate) stream: bool,
+    pub(crate) include_usage: bool,
+    pub(crate) continuous_usage: bool,
+    /// Text before each prompt's choices: the prompt, when asked for.
+    pub(crate) echo: Option<Vec<String>>,
+    /// Only the echo is wanted.
+    pub(crate) echo_only: bool,
+    pub(crate) return_token_ids: bool,
+    pub(crate) cache_salt: Option<String>,
+    pub(crate) priority: i64,
+}
+
+/// Reads and checks the body of a request.
+pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan, Failure> {
+    let shell = &context.shell;
+    let mut ask = Ask::read(body)?;
+    let (model, lora) = select_model(shell, ask.model.as_deref())?;
+    check(&ask, style)?;
+    let prompts = prompt_tokens(shell, &ask, style)?;
+    let stops = Stops {
+        strings: ask.stops()?,
+        include: ask.include_stop_str_in_output.unwrap_or(false),
+        min_tokens: usize::try_from(ask.min_tokens.unwrap_or(0)).unwrap_or(0),
+        eos_ids: shell.settings.tokenizer.eos_ids().to_vec(),
+    };
+    let n = usize::try_from(ask.n.unwrap_or(1)).unwrap_or(1);
+    let echo = ask.echo.unwrap_or(false) && style == Style::Completion;
+    let echo_only = echo && ask.max_tokens == Some(0);
+    let requests = requests(shell, &ask, style, &prompts, &stops, lora)?;
+    let forced = shell.settings.args.enable_force_include_usage;
+    let options = ask.stream_options.as_ref();
+    let include_usage = forced
+        || options
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false);
+    let continuous = forced
+        || options
+            .and_then(|options| options.continuous_usage_stats)
+            .unwrap_or(false);
+    let suffix = match (context.request_id(), ask.request_id.as_deref()) {
+        (Some(id), _) | (None, Some(id)) => id.to_owned(),
+        (None, None) => uuid::Uuid::new_v4().simple().to_string(),
+    };
+    Ok(Plan {
+        style,
+        id: format!("{}-{suffix}", style.id_prefix()),
+        created: shell.clock.unix_s(),
+        model,
+        echo: echo.then(|| {
+            prompts
+                .iter()
+                .map(|ids| shell.settings.tokenizer.decode(ids))
+                .collect()
+        }),
+        prompts,
+        n,
+        requests,
+        stops,
+        stream: ask.stream.unwrap_or(false),
+        include_usage,
+        continuous_usage: include_usage && continuous,
+        echo_only,
+        return_token_ids: ask.return_token_ids.unwrap_or(false),
+        cache_salt: ask.cache_salt,
+        priority: ask.priority.unwrap_or(0),
+    })
+}
+
+impl Plan {
+    /// The state of every choice before its first token.
+    pub(crate) fn choices(&self, shell: &Shell) -> Vec<Choice> {
+        let per_prompt = |prompt: &Arc<[u32]>| {
+            (0..self.n)
+                .map(|_| Choice::new(&shell.settings.tokenizer, prompt))
+                .collect::<Vec<_>>()
+        };
+        self.prompts.iter().flat_map(per_prompt).collect()
+    }
+
+    /// Tokens of the whole answer so far.
+    pub(crate) fn usage(&self, shell: &Shell, choices: &[Choice]) -> Usage {
+        let prompt_tokens: usize = self.prompts.iter().map(|prompt| prompt.len()).sum();
+        let settings = &shell.settings;
+        let details = settings.args.enable_prompt_tokens_details.then(|| {
+            // Choices of one prompt share its lookup; the first one's counts.
+            let cached_tokens = choices
+                .iter()
+                .step_by(self.n)
+                .map(|choice| choice.cached_tokens)
+                .sum();
+            let created = self.prompts.iter().map(|prompt| {
+                prompt.len() / settings.batch.block_size_tokens * settings.batch.block_size_tokens
+            });
+            let created = created.sum::<usize>().saturating_sub(cached_tokens);
+            let created = if settings.batch.enable_prefix_caching {
+                created
+            } else {
+                0
+            };
+            Details {
+                cached_tokens,
+                created_cache_tokens: (self.style == Style::Chat).then_some(created),
+            }
+        });
+        let completion_tokens = if self.echo_only {
+            0
+        } else {
+            choices.iter().map(|choice| choice.completion_tokens).sum()
+        };
+        Usage {
+            prompt_tokens,
+            completion_tokens,
+            details,
+        }
+    }
+
+    /// The prompt's text that opens choice `index`.
+    pub(crate) fn echo_of(&self, index: usize) -> &str {
+        self.echo
+            .as_ref()
+            .map_or("", |texts| texts[index / self.n].as_str())
+    }
+}
+
+/// The name answers carry, and the adapter where the name is one's.
+fn select_model(shell: &Shell, asked: Option<&str>) -> Result<(String, Option<Lora>), Failure> {
+    let settings = &shell.settings;
+    let Some(name) = asked.filter(|name| !name.is_empty()) else {
+        return Ok((settings.model_name().to_owned(), None));
+    };
+    if settings.served_names.iter().any(|served| served == name) {
+        return Ok((settings.model_name().to_owned(), None));
+    }
+    if let Some(lora) = settings.loras.iter().find(|lora| &*lora.name == name) {
+        return Ok((name.to_owned(), Some(lora.clone())));
+    }
+    let loras = settings.loras.iter().map(|lora| lora.name.to_string());
+    let known: Vec<String> = settings.served_names.iter().cloned().chain(loras).collect();
+    Err(Failure::unknown_model(name, &known))
+}
+
+/// Values that make no sense, alone or together.
+fn check(ask: &Ask<'_>, style: Style) -> Result<(), Failure> {
+    if ask.stream_options.is_some() && !ask.stream.unwrap_or(false) {
+        return Err(
+            Failure::invalid("Stream options can only be defined when `stream=True`.")
+                .param("stream_options"),
+        );
+    }
+    let n = ask.n.unwrap_or(1);
+    if !(1..=MAX_N).contains(&n) {
+        return Err(Failure::invalid(format!("n must be from 1 to {MAX_N}, got {n}.")).param("n"));
+    }
+    match ask.temperature {
+        Some(temperature) if temperature < 0.0 => {
+            return Err(Failure::invalid(format!(
+                "temperature must be non-negative, got {temperature}."
+            ))
+            .param("temperature"));
+        }
+        Some(0.0) if n > 1 => {
+            return Err(Failure::invalid(format!(
+                "n must be 1 when using greedy sampling, got {n}."
+            ))
+            .param("n"));
+        }
+        _ => {}
+    }
+    if let Some(top_p) = ask.top_p.filter(|top_p| !(*top_p > 0.0 && *top_p <= 1.0)) {
+        return Err(
+            Failure::invalid(format!("top_p must be in (0, 1], got {top_p}.")).param("top_p"),
+        );
+    }
+    if let Some(chat_template) = &ask.chat_template
+        && style == Style::Chat
+        && !chat_template.is_empty()
+    {
+        return Err(Failure::invalid(
+            "Chat template is passed with request, but requests are not trusted with one.",
+        ));
+    }
+    ask.cache_salt.as_deref().map_or(Ok(()), check_salt)
+}
+
+fn check_salt(salt: &str) -> Result<(), Failure> {
+    let chars = salt.chars().count();
+    let wrong = !(1..=MAX_SALT_CHARS).contains(&chars) || salt.contains(['@', '/', '\\', '\0']);
+    match wrong {
+        true => Err(Failure::invalid(format!(
+            "cache_salt must have 1 to {MAX_SALT_CHARS} characters and none of '@', '/', '\\' and NUL."
+        ))
+        .param("cache_salt")),
+        false => Ok(()),
+    }
+}
+
+fn prompt_tokens(shell: &Shell, ask: &Ask<'_>, style: Style) -> Result<Vec<Arc<[u32]>>, Failure> {
+    let tokenizer = &shell.settings.tokenizer;
+    let refused =
+        |error: tokenize::EncodeError| Failure::invalid(error.to_string()).param("prompt");
+    if style == Style::Chat {
+        let text = chat_text(shell, ask)?;
+        return Ok(vec![
+            tokenizer
+                .encode_with(&text, ask.add_special_tokens.unwrap_or(false))
+                .map_err(refused)?
+                .into(),
+        ]);
+    }
+    let special = ask.add_special_tokens.unwrap_or(true);
+    let tokens = |prompt: Prompt| match prompt {
+        Prompt::Text(text) => tokenizer
+            .encode_with(&text, special)
+            .map(Arc::from)
+            .map_err(refused),
+        Prompt::Tokens(ids) => match ids.iter().find(|&&id| id >= tokenizer.vocab_size()) {
+            Some(id) => {
+                Err(Failure::invalid(format!("Token id {id} is out of vocabulary")).param("prompt"))
+            }
+            None => Ok(ids.into()),
+        },
+    };
+    ask.prompts()?.into_iter().map(tokens).collect()
+}
+
+/// The prompt text of a conversation.
+pub(crate) fn chat_text(shell: &Shell, ask: &Ask<'_>) -> Result<String, Failure> {
+    let messages = ask
+        .messages
+        .as_ref()
+        .ok_or_else(|| Failure::malformed("`messages` is required"))?;
+    if messages.as_array().is_some_and(Vec::is_empty) {
+        return Err(Failure::invalid("messages must not be empty").param("messages"));
+    }
+    let continued = ask.continue_final_message.unwrap_or(false);
+    let options = ChatOptions {
+        add_generation_prompt: ask.add_generation_prompt.unwrap_or(!continued),
+        continue_final_message: continued,
+        kwargs: ask.chat_template_kwargs.as_ref(),
+        now_unix_s: shell.clock.unix_s() as i64,
+    };
+    let rendered = shell
+        .settings
+        .tokenizer
+        .render_chat(messages, ask.tools.as_ref(), &options);
+    rendered.map_err(|error| match error {
+        tokenize::TemplateError::Messages(_) => Failure::malformed(error.to_string()),
+        _ => Failure::invalid(error.to_string()).param("messages"),
+    })
+}

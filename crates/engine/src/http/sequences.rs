@@ -1,0 +1,129 @@
+//! Which sequences does the model get for a request, and how long may each become?
+
+use std::sync::Arc;
+
+use super::answer::Stops;
+use super::generate::Style;
+use super::reply::Failure;
+use super::request::Ask;
+use super::shell::Shell;
+use crate::args::TextMode;
+use crate::model::{Generation, Lora, Request, Text};
+
+/// Completion tokens where neither client nor route says.
+const DEFAULT_COMPLETION_TOKENS: usize = 16;
+/// An invented chat answer without a stated limit ends by itself within these many tokens.
+const NATURAL_TOKENS: std::ops::Range<u64> = 32..257;
+
+/// One sequence per prompt and choice, in the order of choice indexes.
+pub(crate) fn requests(
+    shell: &Shell,
+    ask: &Ask<'_>,
+    style: Style,
+    prompts: &[Arc<[u32]>],
+    stops: &Stops,
+    lora: Option<Lora>,
+) -> Result<Vec<Request>, Failure> {
+    let n = ask.n.unwrap_or(1).max(1) as u64;
+    let stop_token_ids = stop_tokens(ask, &stops.eos_ids);
+    let salt: Option<Arc<str>> = ask.cache_salt.as_deref().map(Arc::from);
+    let text = match shell.settings.args.text {
+        TextMode::Filler => Text::Filler,
+        TextMode::Echo => Text::Echo,
+    };
+    let mut requests = Vec::with_capacity(prompts.len() * n as usize);
+    for prompt in prompts {
+        let (max_tokens, stated) = max_tokens(shell, ask, style, prompt.len())?;
+        for choice in 0..n {
+            let seed = ask
+                .seed
+                .map(|seed| seed as u64)
+                .map(|seed| seed.wrapping_add(choice));
+            let seed =
+                seed.or_else(|| (choice > 0).then(|| content_seed(prompt).wrapping_add(choice)));
+            requests.push(Request {
+                cache_salt: salt.clone(),
+                lora: lora.clone(),
+                skip_cache_read: ask.prompt_logprobs.is_some(),
+                generation: Generation {
+                    text,
+                    seed,
+                    stop_token_ids: Arc::clone(&stop_token_ids),
+                    min_tokens: stops.min_tokens.min(max_tokens),
+                    natural_tokens: (!stated).then(|| natural_tokens(prompt, choice)),
+                },
+                ..Request::new(Arc::clone(prompt), max_tokens)
+            });
+        }
+    }
+    Ok(requests)
+}
+
+/// End-of-text tokens unless ignored, then the client's own. The first is the one an invented text ends with.
+fn stop_tokens(ask: &Ask<'_>, eos_ids: &[u32]) -> Arc<[u32]> {
+    let eos = if ask.ignore_eos.unwrap_or(false) {
+        &[]
+    } else {
+        eos_ids
+    };
+    eos.iter()
+        .chain(ask.stop_token_ids.iter().flatten())
+        .copied()
+        .collect()
+}
+
+/// Tokens to generate at most, and whether the client said so.
+fn max_tokens(
+    shell: &Shell,
+    ask: &Ask<'_>,
+    style: Style,
+    prompt_tokens: usize,
+) -> Result<(usize, bool), Failure> {
+    let limit = shell.settings.max_model_len();
+    let stated = match style {
+        Style::Chat => ask.max_completion_tokens.or(ask.max_tokens),
+        Style::Completion => ask.max_tokens,
+    };
+    let echo_only = style == Style::Completion && stated == Some(0) && ask.echo.unwrap_or(false);
+    let wanted = match (stated, style) {
+        (Some(_), _) if echo_only => Some(1),
+        (Some(tokens), _) if tokens < 1 => {
+            return Err(
+                Failure::invalid(format!("max_tokens must be at least 1, got {tokens}."))
+                    .param("max_tokens"),
+            );
+        }
+        (Some(tokens), _) => Some(usize::try_from(tokens).unwrap_or(usize::MAX)),
+        (None, Style::Completion) => Some(DEFAULT_COMPLETION_TOKENS),
+        (None, Style::Chat) => None,
+    };
+    if ask.min_tokens.unwrap_or(0) < 0
+        || ask.min_tokens.unwrap_or(0) > wanted.map_or(i64::MAX, |most| most as i64)
+    {
+        return Err(
+            Failure::invalid("min_tokens must be from 0 to max_tokens.").param("min_tokens")
+        );
+    }
+    let output = wanted.unwrap_or(1);
+    if prompt_tokens.saturating_add(output) > limit {
+        return Err(Failure::invalid(format!(
+            "This model's maximum context length is {limit} tokens. However, {output} output tokens were requested and the \
+             prompt contains {prompt_tokens} input tokens. Shorten the prompt or ask for fewer output tokens."
+        ))
+        .param("input_tokens"));
+    }
+    Ok((wanted.unwrap_or(limit - prompt_tokens), wanted.is_some()))
+}
+
+/// Differs between prompts; the same for the same prompt on every engine.
+fn content_seed(prompt: &[u32]) -> u64 {
+    // FNV-1a over the ids.
+    prompt.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &id| {
+        (hash ^ u64::from(id)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn natural_tokens(prompt: &[u32], choice: u64) -> usize {
+    let span = NATURAL_TOKENS.end - NATURAL_TOKENS.start;
+    (NATURAL_TOKENS.start + (content_seed(prompt) >> 20).wrapping_add(choice * 37) % span) as usize
+}
