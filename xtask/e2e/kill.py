@@ -78,6 +78,7 @@ def one(rng_seed, number, results):
 
 def pid_of(engine):
     port = urllib.parse.urlparse(engine).port
+    get(engine + "/version")
     listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
     for line in listing.splitlines():
         if f"--port {port}" in line and " engine " in line:
@@ -95,6 +96,21 @@ def wait_all_ready(limit_s=20):
     sys.exit(f"kill: not every replica came back in {limit_s} s: {[e['health'] for e in endpoints]}")
 
 
+def wait_restarted(engine, before, limit_s=40):
+    """The old process ends when its last request does; the new one takes over by itself."""
+    start = time.monotonic()
+    while time.monotonic() - start < limit_s:
+        try:
+            if pid_of(engine) != before:
+                break
+        except (OSError, SystemExit):
+            pass
+        time.sleep(0.02)
+    else:
+        sys.exit(f"kill: {engine} did not end in {limit_s} s after SIGTERM")
+    return wait_all_ready()
+
+
 def run(seed):
     rng = random.Random(seed)
     results = {}
@@ -103,7 +119,8 @@ def run(seed):
         thread.start()
     time.sleep(rng.uniform(0.05, 0.6))
     victim = rng.choice(ENGINES)
-    there = {r["id"]: r["state"] for r in get(victim + "/admin/requests") if r["id"].startswith(f"kill-{seed}-")}
+    seen = get(victim + "/admin/requests")["requests"]
+    there = {r["x_request_id"]: r["state"] for r in seen if (r["x_request_id"] or "").startswith(f"kill-{seed}-")}
     os.kill(pid_of(victim), signal.SIGKILL)
     for thread in threads:
         thread.join(120)
@@ -131,8 +148,8 @@ def run(seed):
 
 def last_replica():
     """All replicas killed at once: answers are errors, none hangs, and service comes back by itself."""
-    for engine in ENGINES:
-        os.kill(pid_of(engine), signal.SIGKILL)
+    for pid in [pid_of(engine) for engine in ENGINES]:
+        os.kill(pid, signal.SIGKILL)
     results = {}
     one(999, 1, results)
     result = results[1]
@@ -153,10 +170,11 @@ def rolling():
         threads = [threading.Thread(target=one, args=(500 + turn, number, results)) for number in range(30)]
         for thread in threads:
             thread.start()
-        os.kill(pid_of(engine), signal.SIGTERM)
+        before = pid_of(engine)
+        os.kill(before, signal.SIGTERM)
         for thread in threads:
             thread.join(120)
-        wait_all_ready()
+        wait_restarted(engine, before)
         failed += [r for r in results.values() if not r["ok"]]
     print(f"kill: engines restarted one by one: {len(failed)} failed of {30 * len(ENGINES)}")
     return failed

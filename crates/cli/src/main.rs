@@ -46,10 +46,13 @@ fn main() -> ExitCode {
             return fail(&anyhow::Error::new(error).context("cannot start the async runtime"));
         }
     };
-    match runtime.block_on(cli.command.run()) {
+    let code = match runtime.block_on(cli.command.run()) {
         Ok(code) => code,
         Err(error) => fail(&error),
-    }
+    };
+    // A read of standard input that never ends must not keep the process.
+    runtime.shutdown_background();
+    code
 }
 
 /// One line that says what, where and what to do; causes follow indented.

@@ -97,7 +97,7 @@ impl Membership {
             };
             let before = std::mem::replace(&mut one.health, endpoint.health.name());
             if before != one.health {
-                tell(endpoint);
+                tell(endpoint, before);
             }
             if !answers(&endpoint.health)
                 && let Some(watched) = &one.watched
@@ -123,10 +123,13 @@ impl Membership {
     }
 }
 
-/// One line for the log when an endpoint goes in or out of rotation.
-fn tell(endpoint: &EndpointView) {
+/// One line for the log when an endpoint goes in or out of rotation; one that was never in is no warning yet.
+fn tell(endpoint: &EndpointView, before: &str) {
     let (name, health) = (&*endpoint.spec.name, endpoint.health.name());
     match endpoint.health.reason() {
+        Some(reason) if before != "ready" => {
+            tracing::info!(endpoint = name, health, reason, "endpoint not in rotation");
+        }
         Some(reason) => tracing::warn!(endpoint = name, health, reason, "endpoint out of rotation"),
         None => tracing::info!(endpoint = name, health, "endpoint health changed"),
     }

@@ -153,7 +153,11 @@ fn report(command: &EngineCommand, status: Option<ExitStatus>, lines: &Mutex<Vec
         command.number,
         command.port
     );
-    if !status.is_some_and(|status| status.success()) {
+    // A signal came from outside: what the engine printed before says nothing about it.
+    if status
+        .and_then(|status| status.code())
+        .is_some_and(|code| code != 0)
+    {
         for line in lines.lock().iter() {
             tracing::warn!("  engine {}: {line}", command.number);
         }
