@@ -81,6 +81,7 @@ pub(crate) async fn pass(
         body,
         announced,
         limits.max_bytes,
+        limits.silence,
     ))))
 }
 

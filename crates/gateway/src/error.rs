@@ -35,6 +35,8 @@ pub(crate) enum Refusal {
         "this path controls an engine and is not forwarded; an operator can list it in `forward_paths`"
     )]
     ControlPath,
+    #[error("the endpoint that stored this response has left")]
+    LostResponse,
     #[error("nothing is served at this path")]
     NotFound,
     #[error("the method is not allowed here")]
@@ -85,9 +87,10 @@ impl Refusal {
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::UnknownModel { .. } | Self::UnknownResponse { .. } | Self::NotFound => {
-                StatusCode::NOT_FOUND
-            }
+            Self::UnknownModel { .. }
+            | Self::UnknownResponse { .. }
+            | Self::LostResponse
+            | Self::NotFound => StatusCode::NOT_FOUND,
             Self::ControlPath => StatusCode::FORBIDDEN,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
@@ -130,7 +133,7 @@ impl Refusal {
         match self {
             Self::Body(BodyError::Type { field, .. } | BodyError::Missing { field }) => Some(field),
             Self::UnknownModel { .. } => Some("model"),
-            Self::UnknownResponse { .. } => Some("response_id"),
+            Self::UnknownResponse { .. } | Self::LostResponse => Some("response_id"),
             _ => None,
         }
     }

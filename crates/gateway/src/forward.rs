@@ -44,6 +44,7 @@ pub(crate) struct Trip {
 
 /// A response of which a byte is at hand, or that has none.
 pub(crate) struct Landed {
+    endpoint: Arc<str>,
     head: ResponseHead,
     flight: Box<Flight>,
     /// Headers of ours.
@@ -92,6 +93,17 @@ impl Trip {
             idle: Duration::from_millis(self.gateway.config.idle_timeout_ms),
             deadline: self.deadline,
             max_idle_connections: self.gateway.config.max_idle_connections_per_endpoint,
+        }
+    }
+
+    /// When an attempt that begins now has taken too long. Over a body that still comes in, the client's own pace
+    /// is no fault of the engine, so only the whole request's end counts.
+    fn first_byte_due(&self) -> Instant {
+        match (self.gateway.config.first_byte_timeout_ms, &self.payload) {
+            (Some(ms), Payload::Whole(_)) => self
+                .deadline
+                .min(Instant::now() + Duration::from_millis(ms)),
+            _ => self.deadline,
         }
     }
 
@@ -182,9 +194,7 @@ async fn attempt(
         return Err(Missed::Failed(Failure::ConnectRefused));
     };
     record.endpoint = Some(Arc::clone(&endpoint.spec.name));
-    let limit = trip.gateway.config.first_byte_timeout_ms;
-    let limit = limit.map(|ms| Instant::now() + Duration::from_millis(ms));
-    let due = limit.map_or(trip.deadline, |due| due.min(trip.deadline));
+    let due = trip.first_byte_due();
     let arrival = tokio::time::timeout_at(due, arrive(trip, &endpoint, &target)).await;
     let (connection, head) = match arrival {
         Ok(Ok(arrived)) => arrived,
@@ -306,6 +316,7 @@ fn overdue(trip: &Trip, endpoint: &EndpointView, attempt: &mut Attempt) -> Misse
 fn client_fault(trip: &Trip, fault: BodyFault) -> Refusal {
     match fault {
         BodyFault::Broken => Refusal::BodyBroken,
+        BodyFault::Slow => Refusal::BodySlow,
         BodyFault::TooLarge => too_large(trip.gateway.body_limits()),
     }
 }
@@ -358,6 +369,7 @@ fn land(
     }
     let flight = Flight::new(connection, target, &mut head, attempt, trip.limits());
     Landed {
+        endpoint: Arc::clone(&endpoint.spec.name),
         head,
         flight: Box::new(flight),
         extra,
@@ -366,7 +378,8 @@ fn land(
 
 impl Landed {
     /// The response as the client gets it; `record` goes along until its end.
-    pub(crate) fn board(mut self, record: Box<Record>) -> Response<Reply> {
+    pub(crate) fn board(mut self, mut record: Box<Record>) -> Response<Reply> {
+        record.endpoint = Some(self.endpoint);
         self.flight.board(record);
         let mut response = Response::new(Reply::Passing(self.flight));
         *response.status_mut() = self.head.status;

@@ -65,7 +65,10 @@ async fn travel(
     gateway.shed_early()?;
 
     let route = parse::route(&inbound);
-    let mut payload = parse::receive(gateway, &inbound, route, body).await?;
+    let receiving = parse::receive(gateway, &inbound, route, body);
+    let mut payload = tokio::time::timeout_at(deadline, receiving)
+        .await
+        .unwrap_or(Err(Refusal::BodySlow))?;
     let view = parse::view(route, &payload)?;
     let home = sticky::home(gateway, &inbound, view.as_ref())?;
     let pool = parse::choose(

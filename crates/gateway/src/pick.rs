@@ -25,7 +25,7 @@ pub(crate) struct Picked {
 /// Decides and reserves; for a request with state, reserves where the state is.
 ///
 /// # Errors
-/// [`Refusal::NoEndpoint`], or [`Refusal::UnknownResponse`] when the endpoint that held the state has left.
+/// [`Refusal::NoEndpoint`], or [`Refusal::LostResponse`] when the endpoint that held the state has left.
 pub(crate) fn pick(
     gateway: &Gateway,
     pool: &Arc<Pool>,
@@ -52,9 +52,7 @@ pub(crate) fn pick(
             decision: Decision::default(),
             pinned: true,
         }),
-        None if fleet.view().get(home.slot).is_none() => Err(Refusal::UnknownResponse {
-            id: "of an endpoint that has left".to_owned(),
-        }),
+        None if fleet.view().get(home.slot).is_none() => Err(Refusal::LostResponse),
         None => Err(gateway.no_endpoint(NoEndpoint::NoneReady {
             pool: pool.name.to_string(),
         })),

@@ -172,6 +172,16 @@ async fn one<F>(
 {
     // Failing to turn off a delay costs time, not correctness.
     let _ = socket.set_nodelay(true);
+    // The protocol is told by the first bytes, and only then do its own limits count.
+    let mut byte = [0];
+    let first = tokio::time::timeout(settings.header_read_timeout, socket.peek(&mut byte));
+    let spoke = tokio::select! {
+        spoke = first => matches!(spoke, Ok(Ok(1))),
+        () = closing.cancelled() => false,
+    };
+    if !spoke {
+        return;
+    }
     let service = service_fn(move |request| {
         let answered = answer(request, Some(client.ip()));
         async move { Ok::<_, Infallible>(answered.await) }

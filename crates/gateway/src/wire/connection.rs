@@ -1,14 +1,16 @@
 //! What happens on one connection to an engine?
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
-use hyper::body::{Body, Incoming};
+use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::time::Sleep;
 
 use super::body::Piece;
 use super::{Framing, ResponseHead, socket::Socket};
@@ -38,6 +40,7 @@ pub(crate) enum WireError {
 pub(crate) enum BodyFault {
     Broken,
     TooLarge,
+    Slow,
 }
 
 /// A request body.
@@ -68,17 +71,44 @@ pub(crate) struct Streamed {
     /// Whether some of it was taken, so that it cannot be sent again.
     pub(crate) begun: bool,
     ended: bool,
+    /// Longest silence of the client.
+    silence: Duration,
+    /// Runs while the client is silent.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Streamed {
-    pub(crate) fn new(body: Incoming, length_bytes: Option<u64>, max_bytes: u64) -> Self {
+    pub(crate) fn new(
+        body: Incoming,
+        length_bytes: Option<u64>,
+        max_bytes: u64,
+        silence: Duration,
+    ) -> Self {
         Self {
             body,
             length_bytes,
             allowance_bytes: max_bytes,
             begun: false,
             ended: false,
+            silence,
+            timer: None,
         }
+    }
+
+    /// The client's next frame, unless it is silent for too long.
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Frame<Bytes>>, BodyFault>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            self.timer = None;
+            return Poll::Ready(frame.transpose().map_err(|_| BodyFault::Broken));
+        }
+        let silence = self.silence;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
+        timer.as_mut().poll(cx).map(|()| Err(BodyFault::Slow))
     }
 }
 
@@ -265,14 +295,16 @@ fn poll_piece(
 ) -> Poll<Result<(Bytes, Bytes), BodyFault>> {
     let chunked = stream.length_bytes.is_none();
     loop {
-        let frame = ready!(Pin::new(&mut stream.body).poll_frame(cx));
+        let frame = match ready!(stream.poll_frame(cx)) {
+            Ok(frame) => frame,
+            Err(fault) => return Poll::Ready(Err(fault)),
+        };
         let data = match frame {
-            Some(Ok(frame)) => match frame.into_data() {
+            Some(frame) => match frame.into_data() {
                 Ok(data) if data.is_empty() => continue,
                 Ok(data) => data,
                 Err(_trailers) => continue,
             },
-            Some(Err(_)) => return Poll::Ready(Err(BodyFault::Broken)),
             None => {
                 stream.ended = true;
                 let last: &'static [u8] = match (chunked, stream.begun) {

@@ -131,6 +131,7 @@ async fn a_slow_client_is_told() {
     let running = Running::configured(
         GatewayConfig {
             body_read_timeout_ms: 50,
+            header_read_timeout_ms: 50,
             ..config()
         },
         &[&engine],
@@ -142,6 +143,10 @@ async fn a_slow_client_is_told() {
     let slow = raw(running.address, wire.as_bytes()).await;
     assert_eq!(slow.status, 408);
     slow.error();
+    let wire = "POST /unknown HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n";
+    assert_eq!(raw(running.address, wire.as_bytes()).await.status, 408);
+    // One that says nothing at all is let go.
+    raw(running.address, b"").await;
     assert!(engine.requests().is_empty());
 }
 
