@@ -77,7 +77,7 @@ pub struct GatewayConfig {
     /// How long connections are still accepted after a stop was asked for, milliseconds, so that load balancers
     /// see `/readyz` turn 503 first.
     pub drain_delay_ms: u64,
-    /// Whether one line is logged per request.
+    /// Whether one line is logged per request that went to an engine or was refused.
     pub access_log: bool,
     /// Stored responses (`/v1/responses`) whose endpoint is remembered; the oldest are forgotten first.
     pub max_stored_responses: usize,

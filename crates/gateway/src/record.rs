@@ -196,7 +196,9 @@ impl Drop for Record {
     fn drop(&mut self) {
         let total = self.gateway.clock.now().saturating_sub(self.started);
         self.count(total);
-        if self.gateway.config.access_log {
+        // Probes and model lists, answered here and well, would drown the rest.
+        let is_quiet = self.attempts == 0 && self.status < 400;
+        if self.gateway.config.access_log && !is_quiet {
             self.log(total);
         }
     }
