@@ -122,6 +122,7 @@ async fn start_pool(
         preset: preset.clone(),
         model_rewrite: entry.model_rewrite.clone(),
         engine_api_key: key,
+        tls: Some(Arc::new(entry.tls.client_config()?)),
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
         ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))
     };

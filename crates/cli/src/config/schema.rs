@@ -44,9 +44,7 @@ fn section(page: &mut String, title: &str, schema: &Value, definitions: &Map<Str
     }
     page.push_str("\n| key | type | default | meaning |\n| --- | --- | --- | --- |\n");
     for (key, property) in properties {
-        let default = property
-            .get("default")
-            .map_or_else(String::new, |value| short(value));
+        let default = property.get("default").map_or_else(String::new, short);
         let meaning = text(property, "description").unwrap_or_default();
         let _ = writeln!(
             page,

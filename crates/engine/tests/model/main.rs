@@ -1,5 +1,7 @@
 //! The batch model and its simulated compute, through their public interface only.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 /// One rule each, on a backend whose steps last a second.
 mod behaviour;
 /// Block names against digests computed elsewhere.
