@@ -47,15 +47,20 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
     serde_saphyr::from_str(text).map_err(|error| with_suggestion(&error.to_string()))
 }
 
-/// Adds what was probably meant to serde's "unknown field `x`, expected one of `a`, `b`".
-pub(crate) fn with_suggestion(message: &str) -> String {
-    let Some((_, rest)) = message.split_once("unknown field `") else {
+/// Adds what was probably meant to "unknown field `x`, expected one of a, b".
+fn with_suggestion(message: &str) -> String {
+    let first = message.lines().next().unwrap_or_default();
+    let Some((_, rest)) = first.split_once("unknown field `") else {
         return message.to_owned();
     };
-    let mut quoted = rest.split('`');
-    let unknown = quoted.next().unwrap_or_default();
-    let known = quoted.skip(1).step_by(2);
+    let (unknown, known) = rest.split_once('`').unwrap_or((rest, ""));
+    let known = known
+        .trim_start_matches(", expected one of ")
+        .trim_start_matches(", expected ");
     let near = known
+        .split(", ")
+        .flat_map(|names| names.split(" or "))
+        .map(|name| name.trim_matches('`'))
         .map(|name| (strsim::jaro_winkler(unknown, name), name))
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .max_by(|left, right| left.0.total_cmp(&right.0));

@@ -89,7 +89,7 @@ const KEYS: [&str; 7] = [
 /// Lays file, environment and flags over the defaults. `source` tells where clap found an argument.
 ///
 /// # Errors
-/// As [`load`], and where the result makes no sense: a pool without a name or without a source of endpoints, two
+/// As [`load()`], and where the result makes no sense: a pool without a name or without a source of endpoints, two
 /// pools of one name or path, a scheduling document that does not compile.
 pub(crate) fn resolve(
     overrides: &Overrides,
