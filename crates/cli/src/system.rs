@@ -121,6 +121,7 @@ async fn start_pool(
         prefix_routing: entry.prefix_routing.unwrap_or(true),
         preset: preset.clone(),
         model_rewrite: entry.model_rewrite.clone(),
+        parsers: compiled.wiring.parsers,
         engine_api_key: key,
         tls: Some(Arc::new(entry.tls.client_config()?)),
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),

@@ -125,7 +125,7 @@ impl Fleet {
                 self.gather(&view, request, size, now, scratch)?;
                 let ask = ask(request, size, now);
                 let decision = profile.run(&ask, &scratch.candidates, rng)?;
-                let row = row_of(&scratch.candidates, decision.preferences[0]);
+                let row = row_of(&view, &scratch.candidates, decision.preferences[0]);
                 let endpoint = &view.endpoints[scratch.candidates.rows[row] as usize];
                 let expected = scratch.candidates.active_requests[row] as u64;
                 if !claim(&endpoint.state, expected, attempt == RESCORES) {
@@ -186,7 +186,7 @@ impl Fleet {
                 ..ask(request, size, now)
             };
             let decision = self.profile.load().run(&ask, &scratch.candidates, rng)?;
-            let row = row_of(&scratch.candidates, decision.preferences[0]);
+            let row = row_of(&view, &scratch.candidates, decision.preferences[0]);
             Ok(Explanation {
                 prompt_tokens: size.prompt_tokens as u32,
                 predicted_cached_tokens: scratch.candidates.matched_tokens[row] as u32,
@@ -370,8 +370,10 @@ fn ask<'a>(request: &Request<'a>, size: Size, now: Duration) -> Ask<'a> {
     }
 }
 
-fn row_of(candidates: &Candidates, slot: Slot) -> usize {
-    let found = (0..candidates.len()).find(|&row| candidates.info(row).slot == slot);
+fn row_of(view: &View, candidates: &Candidates, slot: Slot) -> usize {
+    let in_view = view.row_of.get(slot.index()).copied().flatten();
+    // Candidates are gathered in the view's order.
+    let found = in_view.and_then(|row| candidates.rows.binary_search(&row).ok());
     // A profile orders the rows it was given; a slot from elsewhere is a broken invariant of the scheduler.
     found.unwrap_or_else(|| unreachable!("the profile preferred a slot that was no candidate"))
 }

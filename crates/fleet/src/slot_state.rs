@@ -193,12 +193,13 @@ impl SlotState {
 
     /// Uncached prompt tokens that stand before a new request here.
     pub(crate) fn queued_tokens(&self, now: Duration) -> f64 {
-        let unseen_us = self
-            .unseen_prefill_until_us
-            .load(Relaxed)
-            .saturating_sub(micros(now));
-        let unseen_tokens = unseen_us as f64 / 1_000.0 / self.prefill_ms_per_token();
-        self.queued_tokens.load(Relaxed) as f64 + unseen_tokens
+        let seen_tokens = self.queued_tokens.load(Relaxed) as f64;
+        let until_us = self.unseen_prefill_until_us.load(Relaxed);
+        let unseen_us = until_us.saturating_sub(micros(now));
+        if unseen_us == 0 {
+            return seen_tokens;
+        }
+        seen_tokens + unseen_us as f64 / 1_000.0 / self.prefill_ms_per_token()
     }
 
     /// Adds a whole-body request's expected prefill to the time at which the engine has worked them all off.

@@ -35,6 +35,10 @@ pub(crate) enum Refusal {
         "this path controls an engine and is not forwarded; an operator can list it in `forward_paths`"
     )]
     ControlPath,
+    #[error(
+        "no parser of this pool's scheduling document claims this path; list `passthrough-parser` to forward it unread"
+    )]
+    Unclaimed,
     #[error("the endpoint that stored this response has left")]
     LostResponse,
     #[error("nothing is served at this path")]
@@ -92,6 +96,7 @@ impl Refusal {
             | Self::LostResponse
             | Self::NotFound => StatusCode::NOT_FOUND,
             Self::ControlPath => StatusCode::FORBIDDEN,
+            Self::Unclaimed => StatusCode::BAD_REQUEST,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Shed { .. } | Self::Connections { .. } => StatusCode::TOO_MANY_REQUESTS,

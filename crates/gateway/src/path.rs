@@ -78,6 +78,9 @@ async fn travel(
         view.as_ref(),
         home.as_ref(),
     )?;
+    if pool.route.parsers.claim(inbound.path()).is_none() {
+        return Err(Refusal::Unclaimed);
+    }
     let salt = access::cache_salt(&pool, &inbound.headers)?;
     record.about(&pool, route, view.as_ref());
 

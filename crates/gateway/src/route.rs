@@ -7,6 +7,7 @@ use fleet::{Fleet, Health};
 use http::HeaderValue;
 
 use crate::error::Refusal;
+use scheduler::Parsers;
 
 /// Longest part of an unknown model's name that an error repeats, characters.
 const MAX_NAME_CHARS: usize = 128;
@@ -39,6 +40,8 @@ pub struct PoolRoute {
     pub engine_api_key: Option<String>,
     /// Whether the client's `Authorization` is passed on where `engine_api_key` is absent.
     pub pass_client_authorization: bool,
+    /// Paths that the scheduling document's parsers claim; everything by default.
+    pub parsers: Parsers,
     /// Keys that clients must show; empty for no check.
     pub client_keys: Vec<ClientKey>,
     /// For `https` endpoints.
@@ -68,6 +71,7 @@ impl PoolRoute {
             cache_salt: None,
             engine_api_key: None,
             pass_client_authorization: true,
+            parsers: Parsers::default(),
             client_keys: Vec::new(),
             tls: None,
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fleet::{Event, Fleet};
+use parking_lot::Mutex;
 use pool::Clock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -96,7 +97,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let system = System::start(config(&args, &ports)).await?;
     let (engines, stop_engines) = (TaskTracker::new(), CancellationToken::new());
     let pool = &system.pools[0];
-    let on_death = forget_cache(Arc::clone(&pool.fleet), system.clock.clone());
+    let given_up = GivenUp::default();
+    let on_death = forget_cache(
+        Arc::clone(&pool.fleet),
+        system.clock.clone(),
+        Arc::clone(&given_up),
+    );
     for (i, port) in ports.iter().enumerate() {
         let command = engine_command(&args, i + 1, *port)?;
         supervise(
@@ -107,7 +113,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         )?;
     }
     let stopped = tokio::select! {
-        ready = all_ready(&pool.fleet, ports.len(), args.engine_command.is_some()) => ready.map(|()| false),
+        ready = all_ready(&pool.fleet, ports.len(), args.engine_command.is_some(), &given_up) => ready.map(|()| false),
         () = stop_requested() => Ok(true),
     };
     if let Ok(false) = stopped {
@@ -199,8 +205,13 @@ fn own_engine(args: &Args, number: usize, port: u16) -> Vec<String> {
 }
 
 /// A dead engine's cache is gone: its index entries go before it is started again.
-fn forget_cache(fleet: Arc<Fleet>, clock: Clock) -> OnDeath {
-    Arc::new(move |command| {
+fn forget_cache(fleet: Arc<Fleet>, clock: Clock, given_up: GivenUp) -> OnDeath {
+    Arc::new(move |command, last_words| {
+        let mut given_up = given_up.lock();
+        if given_up.len() < FAILURES_AT_START {
+            given_up.extend(last_words);
+        }
+        drop(given_up);
         let view = fleet.view();
         let suffix = format!(":{}", command.port);
         if let Some(endpoint) = view
@@ -218,38 +229,54 @@ fn forget_cache(fleet: Arc<Fleet>, clock: Clock) -> OnDeath {
     })
 }
 
+/// Last words of engines that ended by themselves with a failure.
+type GivenUp = Arc<Mutex<Vec<String>>>;
+
+/// So many failures before all are ready mean that none will be: a wrong flag, a missing program.
+const FAILURES_AT_START: usize = 3;
+
 /// Waits until every engine takes requests; a user's own command gets as long as it needs.
-async fn all_ready(fleet: &Fleet, engines: usize, patient: bool) -> anyhow::Result<()> {
+async fn all_ready(
+    fleet: &Fleet,
+    engines: usize,
+    patient: bool,
+    given_up: &GivenUp,
+) -> anyhow::Result<()> {
     let wait = async {
         while fleet.view().ready.len() < engines {
+            if let Some(words) = given_up.lock().get(FAILURES_AT_START - 1) {
+                anyhow::bail!("the engines do not start; the last one said:\n{words}");
+            }
             tokio::time::sleep(READY_POLL).await;
         }
+        Ok(())
     };
     if patient {
-        wait.await;
-        return Ok(());
+        return wait.await;
     }
-    tokio::time::timeout(READY_WITHIN, wait).await.map_err(|_| {
-        let view = fleet.view();
-        let waiting = view
-            .endpoints
-            .iter()
-            .filter(|endpoint| !endpoint.health.is_ready());
-        let named: Vec<_> = waiting
-            .map(|endpoint| {
-                format!(
-                    "{} ({})",
-                    endpoint.spec.address,
-                    endpoint.health.reason().unwrap_or("not probed")
-                )
-            })
-            .collect();
-        anyhow::anyhow!(
-            "not every engine was ready in {} s: {}",
-            READY_WITHIN.as_secs(),
-            named.join(", ")
-        )
-    })
+    tokio::time::timeout(READY_WITHIN, wait)
+        .await
+        .unwrap_or_else(|_| {
+            let view = fleet.view();
+            let waiting = view
+                .endpoints
+                .iter()
+                .filter(|endpoint| !endpoint.health.is_ready());
+            let named: Vec<_> = waiting
+                .map(|endpoint| {
+                    format!(
+                        "{} ({})",
+                        endpoint.spec.address,
+                        endpoint.health.reason().unwrap_or("not probed")
+                    )
+                })
+                .collect();
+            anyhow::bail!(
+                "not every engine was ready in {} s: {}",
+                READY_WITHIN.as_secs(),
+                named.join(", ")
+            )
+        })
 }
 
 fn banner(args: &Args, system: &System, ports: &[u16]) -> String {

@@ -14,10 +14,10 @@ use tokio_util::task::TaskTracker;
 
 /// Wait before a dead engine is started again; doubled while it keeps dying young.
 const RESTART_DELAY: Duration = Duration::from_millis(200);
-const RESTART_DELAY_MAX: Duration = Duration::from_secs(10);
+const RESTART_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// An engine that lived this long was well: the next death starts from the short delay.
-const WELL_AFTER: Duration = Duration::from_secs(10);
+const WELL_AFTER: Duration = Duration::from_secs(2);
 
 /// Between asking an engine to end and ending it.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -35,8 +35,8 @@ pub(crate) struct EngineCommand {
     pub(crate) arguments: Vec<String>,
 }
 
-/// Told when an engine has died, before it is started again.
-pub(crate) type OnDeath = Arc<dyn Fn(&EngineCommand) + Send + Sync>;
+/// Told when an engine has died, before it is started again, with its last words where it gave up by itself.
+pub(crate) type OnDeath = Arc<dyn Fn(&EngineCommand, Option<String>) + Send + Sync>;
 
 /// Starts `command` and keeps it running until `stop`.
 ///
@@ -66,8 +66,9 @@ async fn keep_up(
             let since = tokio::time::Instant::now();
             tokio::select! {
                 status = started.child.wait() => {
-                    on_death(&command);
-                    report(&command, status.ok(), &started.lines);
+                    let status = status.ok();
+                    on_death(&command, last_words(status, &started.lines));
+                    report(&command, status, &started.lines);
                 }
                 () = stop.cancelled() => return end(started).await,
             }
@@ -153,15 +154,24 @@ fn report(command: &EngineCommand, status: Option<ExitStatus>, lines: &Mutex<Vec
         command.number,
         command.port
     );
-    // A signal came from outside: what the engine printed before says nothing about it.
-    if status
-        .and_then(|status| status.code())
-        .is_some_and(|code| code != 0)
-    {
-        for line in lines.lock().iter() {
-            tracing::warn!("  engine {}: {line}", command.number);
-        }
+    let words = last_words(status, lines);
+    for line in words.iter().flat_map(|words| words.lines()) {
+        tracing::warn!("  engine {}: {line}", command.number);
     }
+}
+
+/// What the engine printed last, where it ended with a failure of its own; a signal came from outside, and what was
+/// printed before it says nothing about it.
+fn last_words(status: Option<ExitStatus>, lines: &Mutex<VecDeque<String>>) -> Option<String> {
+    status?.code().filter(|code| *code != 0)?;
+    let lines = lines.lock();
+    Some(
+        lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n"),
+    )
 }
 
 /// Asks the engine to end by SIGTERM, then ends it.
