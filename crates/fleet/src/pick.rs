@@ -112,15 +112,9 @@ impl Fleet {
         now: Duration,
         rng: &mut Rng,
     ) -> Result<Pick, NoEndpoint> {
-        let chains = self.bounded(request.chains);
-        let request = &Request {
-            chains: &chains,
-            ..request.clone()
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
+        self.with_size(request, |request, size, scratch| {
             let view = self.view.load();
             let profile = self.profile.load();
-            let size = self.size(request);
             for attempt in 0..=RESCORES {
                 self.gather(&view, request, size, now, scratch)?;
                 let ask = ask(request, size, now);
@@ -149,13 +143,7 @@ impl Fleet {
         let endpoint = view
             .get(slot)
             .filter(|endpoint| endpoint.health.is_ready())?;
-        let chains = self.bounded(request.chains);
-        let request = &Request {
-            chains: &chains,
-            ..request.clone()
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
-            let size = self.size(request);
+        self.with_size(request, |request, size, scratch| {
             self.look_up(&view, request, &mut scratch.matches);
             claim(&endpoint.state, 0, true);
             Some(self.reserved(endpoint, request, size, &scratch.matches, now))
@@ -172,14 +160,8 @@ impl Fleet {
         now: Duration,
         rng: &mut Rng,
     ) -> Result<Explanation, NoEndpoint> {
-        let chains = self.bounded(request.chains);
-        let request = &Request {
-            chains: &chains,
-            ..request.clone()
-        };
-        SCRATCH.with_borrow_mut(|scratch| {
+        self.with_size(request, |request, size, scratch| {
             let view = self.view.load();
-            let size = self.size(request);
             self.gather(&view, request, size, now, scratch)?;
             let ask = Ask {
                 explain: true,
@@ -193,6 +175,20 @@ impl Fleet {
                 decision,
             })
         })
+    }
+
+    /// Calls `with` with the request as far as it is looked up, its size, and this thread's buffers.
+    fn with_size<T>(
+        &self,
+        request: &Request<'_>,
+        with: impl FnOnce(&Request<'_>, Size, &mut Scratch) -> T,
+    ) -> T {
+        let chains = self.bounded(request.chains);
+        let request = &Request {
+            chains: &chains,
+            ..request.clone()
+        };
+        SCRATCH.with_borrow_mut(|scratch| with(request, self.size(request), scratch))
     }
 
     fn size(&self, request: &Request<'_>) -> Size {
