@@ -33,6 +33,9 @@ pub(crate) struct Member {
     pub(crate) slot: Slot,
     pub(crate) spec: Arc<EndpointSpec>,
     pub(crate) source: Arc<str>,
+    /// What other sources said of the same name before, latest last; the last takes over when `source` no longer
+    /// lists it.
+    others: Vec<(Arc<str>, Arc<EndpointSpec>)>,
     pub(crate) state: Arc<SlotState>,
     pub(crate) models: Models,
     pub(crate) draining: bool,
@@ -56,11 +59,12 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    fn new(slot: Slot, spec: EndpointSpec, source: Arc<str>) -> Self {
+    fn new(slot: Slot, spec: Arc<EndpointSpec>, source: Arc<str>) -> Self {
         Self {
             slot,
-            spec: Arc::new(spec),
+            spec,
             source,
+            others: Vec::new(),
             state: Arc::default(),
             models: Models::Unread,
             draining: false,
@@ -144,42 +148,73 @@ impl Members {
             .collect()
     }
 
+    /// Names that `source` lists, whichever source they are taken from now.
     pub(crate) fn names_of(&self, source: &str) -> Vec<Arc<str>> {
-        let of_source = self
-            .by_name
-            .values()
-            .filter(|member| &*member.source == source);
+        let of_source = self.by_name.values().filter(|member| {
+            &*member.source == source || member.others.iter().any(|(other, _)| &**other == source)
+        });
         of_source
             .map(|member| Arc::clone(&member.spec.name))
             .collect()
     }
 
-    /// Enters or changes an endpoint. A changed address, rank or URL is another endpoint under an old name: it
-    /// gets a slot of its own, and the old one is returned so that its index entries can go.
+    /// Enters or changes an endpoint; the source that spoke last counts. A changed address, rank or URL is another
+    /// endpoint under an old name: it gets a slot of its own, and the old one is returned so that its index entries
+    /// can go.
     pub(crate) fn upsert(&mut self, source: &Arc<str>, spec: EndpointSpec) -> Option<Slot> {
-        let mut left = None;
+        let spec = Arc::new(spec);
+        let mut others = Vec::new();
         if let Some(member) = self.by_name.get_mut(&spec.name) {
-            if member.spec.url == spec.url && member.spec.rank == spec.rank {
-                member.source = Arc::clone(source);
-                member.spec = Arc::new(spec);
-                return None;
+            others = std::mem::take(&mut member.others);
+            others.retain(|(other, _)| other != source);
+            if &member.source != source {
+                others.push((Arc::clone(&member.source), Arc::clone(&member.spec)));
             }
-            let owner = Arc::clone(&member.source);
-            left = self.remove(&owner, &spec.name);
         }
+        self.settle(Arc::clone(source), spec, others)
+    }
+
+    /// Removes what `source` said of `name`; the endpoint leaves when no other source lists it.
+    pub(crate) fn remove(&mut self, source: &str, name: &str) -> Option<Slot> {
+        let member = self.by_name.get_mut(name)?;
+        member.others.retain(|(other, _)| &**other != source);
+        if &*member.source != source {
+            return None;
+        }
+        let mut others = std::mem::take(&mut member.others);
+        match others.pop() {
+            Some((other, spec)) => self.settle(other, spec, others),
+            None => self.free(name),
+        }
+    }
+
+    /// `source`'s word is the one in force; the slot given up for it, where the endpoint is another one now.
+    fn settle(
+        &mut self,
+        source: Arc<str>,
+        spec: Arc<EndpointSpec>,
+        others: Vec<(Arc<str>, Arc<EndpointSpec>)>,
+    ) -> Option<Slot> {
+        if let Some(member) = self.by_name.get_mut(&spec.name)
+            && member.spec.url == spec.url
+            && member.spec.rank == spec.rank
+        {
+            member.source = source;
+            member.spec = spec;
+            member.others = others;
+            return None;
+        }
+        let left = self.free(&spec.name);
         let slot = self.free_slot()?;
         let name = Arc::clone(&spec.name);
         self.names[slot.index()] = Some(Arc::clone(&name));
-        self.by_name
-            .insert(name, Member::new(slot, spec, Arc::clone(source)));
+        let mut member = Member::new(slot, spec, source);
+        member.others = others;
+        self.by_name.insert(name, member);
         left
     }
 
-    /// Removes an endpoint that `source` put there.
-    pub(crate) fn remove(&mut self, source: &str, name: &str) -> Option<Slot> {
-        if &*self.by_name.get(name)?.source != source {
-            return None;
-        }
+    fn free(&mut self, name: &str) -> Option<Slot> {
         let member = self.by_name.remove(name)?;
         self.names[member.slot.index()] = None;
         Some(member.slot)

@@ -93,6 +93,34 @@ fn a_resync_removes_only_what_its_source_had() {
 }
 
 #[test]
+fn an_endpoint_stays_while_any_source_lists_it() {
+    let fleet = ready_fleet(&["a:1", "b:1"]);
+    let before = slot(&fleet, "a:1");
+    let dns = |endpoints: &[&str]| {
+        Event::Change(Change::Resync {
+            source: Arc::from("dns"),
+            endpoints: endpoints.iter().map(|name| spec(name)).collect(),
+        })
+    };
+    let check = |event: Event, expected: &[&str]| {
+        fleet.apply(event, at(1));
+        let view = fleet.view();
+        let names: Vec<&str> = view
+            .endpoints
+            .iter()
+            .map(|endpoint| &*endpoint.spec.name)
+            .collect();
+        assert_eq!(names, expected);
+    };
+    check(dns(&["a:1", "c:1"]), &["a:1", "b:1", "c:1"]);
+    check(dns(&["c:1"]), &["a:1", "b:1", "c:1"]);
+    check(dns(&["a:1"]), &["a:1", "b:1"]);
+    check(resync(&["b:1"]), &["a:1", "b:1"]);
+    assert_eq!(slot(&fleet, "a:1"), before, "never left, so the same slot");
+    check(dns(&[]), &["b:1"]);
+}
+
+#[test]
 fn a_slot_used_again_is_another_slot() {
     let fleet = ready_fleet(&["a:1"]);
     let old = slot(&fleet, "a:1");
