@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use crate::run::root;
 
 /// Rooms in the order of dependency: a crate may depend on those named with it, never the other way.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("kv-index", &[]),
     ("engine-api", &[]),
     ("tokenize", &[]),
@@ -39,6 +39,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
         ],
     ),
     ("operate", &["benchmark", "engine-api"]),
+    ("k8s", &["pool", "fleet", "scheduler", "kv-index", "engine-api"]),
     (
         "cli",
         &[
@@ -52,6 +53,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "gateway",
             "benchmark",
             "operate",
+            "k8s",
         ],
     ),
 ];

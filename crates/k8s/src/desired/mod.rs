@@ -1,0 +1,1 @@
+//! Which objects does a service need?

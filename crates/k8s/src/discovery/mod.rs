@@ -1,0 +1,1 @@
+//! Which endpoints and routes does the cluster hold?

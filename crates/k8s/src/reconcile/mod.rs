@@ -1,0 +1,1 @@
+//! How do the cluster and a service's manifest come to agree?
