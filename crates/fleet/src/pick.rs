@@ -192,7 +192,11 @@ impl Fleet {
     }
 
     fn size(&self, request: &Request<'_>) -> Size {
-        let stream_bytes: u64 = request.chains.iter().map(|chain| chain.stream_bytes).sum();
+        let stream_bytes: u64 = request
+            .chains
+            .iter()
+            .map(|chain| chain.stream_bytes())
+            .sum();
         let bytes_per_token = match request.prompt_tokens {
             // Token ids enter the stream as four bytes each.
             Some(_) => 4.0,
@@ -201,7 +205,12 @@ impl Fleet {
         let estimate = stream_bytes as f64 / bytes_per_token;
         let prefix = &self.config.wiring.prefix;
         let longest = self.longest_chain().unwrap_or(usize::MAX) as u64;
-        let blocks = |chain: &Chain| chain.stream_bytes.div_ceil(BLOCK_BYTES as u64).min(longest);
+        let blocks = |chain: &Chain| {
+            chain
+                .stream_bytes()
+                .div_ceil(BLOCK_BYTES as u64)
+                .min(longest)
+        };
         Size {
             stream_bytes,
             prompt_tokens: request.prompt_tokens.map_or(estimate, f64::from),
@@ -222,14 +231,15 @@ impl Fleet {
         let Some(longest) = self.longest_chain() else {
             return Cow::Borrowed(chains);
         };
-        let cut = |chain: &Chain| Chain {
-            blocks: chain.blocks.iter().take(longest).copied().collect(),
-            stream_bytes: chain.stream_bytes,
-        };
         if chains.iter().all(|chain| chain.len() <= longest) {
             return Cow::Borrowed(chains);
         }
-        Cow::Owned(chains.iter().map(cut).collect())
+        Cow::Owned(
+            chains
+                .iter()
+                .map(|chain| chain.truncated(longest))
+                .collect(),
+        )
     }
 
     fn look_up(&self, view: &View, request: &Request<'_>, matches: &mut Matches) {

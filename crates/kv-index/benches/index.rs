@@ -4,14 +4,13 @@
 //! (endpoint, block) pairs are resident, and two threads place, confirm and apply meanwhile.
 
 use std::hint::black_box;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use kv_index::{
-    ApproximateIndex, BLOCK_BYTES, BlockHash, Chain, ChainHasher, HashSeed, IndexConfig, Matches,
-    Namespace, Slot,
+    ApproximateIndex, BLOCK_BYTES, Chain, ChainHasher, HashSeed, IndexConfig, Matches, Namespace,
+    Slot,
 };
 use rand::rngs::SmallRng;
 use rand::{Rng, RngCore, SeedableRng};
@@ -78,13 +77,19 @@ impl Case {
     }
 }
 
-fn random_chain(rng: &mut SmallRng, prefix: &[BlockHash], blocks: usize) -> Chain {
-    let fresh = (prefix.len()..blocks).map(|_| BlockHash(rng.next_u64()));
-    let blocks: Arc<[BlockHash]> = prefix.iter().copied().chain(fresh).collect();
-    Chain {
-        stream_bytes: (blocks.len() * BLOCK_BYTES) as u64,
-        blocks,
-    }
+fn chain_of(prefix: &[u8], rest: &[u8]) -> Chain {
+    let bytes = prefix.len() + rest.len();
+    let mut hasher = ChainHasher::with_capacity_bytes(HashSeed(1), NAMESPACE, bytes);
+    hasher.update(prefix);
+    hasher.update(rest);
+    hasher.finish()
+}
+
+/// `blocks` blocks that begin with `prefix` and go on as no other prompt does.
+fn random_chain(rng: &mut SmallRng, prefix: &[u8], blocks: usize) -> Chain {
+    let mut rest = vec![0; blocks * BLOCK_BYTES - prefix.len()];
+    rng.fill_bytes(&mut rest);
+    chain_of(prefix, &rest)
 }
 
 fn send(index: &ApproximateIndex, slot: usize, chain: &Chain) {
@@ -93,7 +98,7 @@ fn send(index: &ApproximateIndex, slot: usize, chain: &Chain) {
 }
 
 /// An index with `RESIDENT_PAIRS` pairs, and the prefixes that fresh prompts begin with.
-fn filled(case: Case) -> (ApproximateIndex, Vec<Chain>) {
+fn filled(case: Case) -> (ApproximateIndex, Vec<Vec<u8>>) {
     let index = ApproximateIndex::new(IndexConfig {
         max_bytes: 1 << 30,
         default_capacity_blocks: (RESIDENT_PAIRS / case.endpoints) as u32,
@@ -105,9 +110,10 @@ fn filled(case: Case) -> (ApproximateIndex, Vec<Chain>) {
             send(&index, slot, &random_chain(&mut rng, &[], 500));
         }
     }
-    let prefixes: Vec<Chain> = (0..32)
-        .map(|_| random_chain(&mut rng, &[], case.held_blocks()))
-        .collect();
+    let mut prefixes = vec![vec![0; case.held_blocks() * BLOCK_BYTES]; 32];
+    for prefix in &mut prefixes {
+        rng.fill_bytes(prefix);
+    }
     for prefix in &prefixes {
         let holders = rng.random_range(1..=case.endpoints);
         let first = rng.random_range(0..case.endpoints);
@@ -117,15 +123,8 @@ fn filled(case: Case) -> (ApproximateIndex, Vec<Chain>) {
             } else {
                 case.held_blocks()
             };
-            let blocks = prefix.blocks[..blocks].into();
-            send(
-                &index,
-                slot,
-                &Chain {
-                    blocks,
-                    stream_bytes: 0,
-                },
-            );
+            let chain = chain_of(&prefix[..blocks * BLOCK_BYTES], &[]);
+            send(&index, slot, &chain);
         }
     }
     (index, prefixes)
@@ -154,7 +153,7 @@ fn lookups(criterion: &mut Criterion) {
                 bencher.iter_batched_ref(
                     || {
                         let prefix = &prefixes[rng.random_range(0..prefixes.len())];
-                        random_chain(&mut rng, &prefix.blocks, case.blocks())
+                        random_chain(&mut rng, prefix, case.blocks())
                     },
                     |chain| {
                         matches.reset(case.endpoints);
@@ -183,7 +182,7 @@ fn placements(criterion: &mut Criterion) {
         let place = |rng: &mut SmallRng| {
             let prefix = &prefixes[rng.random_range(0..prefixes.len())];
             let slot = Slot::new(rng.random_range(0..case.endpoints as u16), 0);
-            (slot, random_chain(rng, &prefix.blocks, case.blocks()))
+            (slot, random_chain(rng, prefix, case.blocks()))
         };
         group.bench_function(BenchmarkId::new("place and forget", case.name), |bencher| {
             bencher.iter_batched_ref(

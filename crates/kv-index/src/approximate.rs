@@ -74,10 +74,13 @@ impl ApproximateIndex {
         scratch.reset(lanes.lanes.len());
         // Recent ones first: on their way to the store they are in both, never in neither.
         self.shared.recent.raise_runs(chain, &mut scratch.runs);
-        search::raise_runs(&self.shared.store, &chain.blocks, &mut scratch);
+        search::raise_runs(&self.shared.store, &chain.marks, &mut scratch);
         for (lane, run) in lanes.lanes.iter().zip(&scratch.runs) {
             match lane.slot {
-                Some(slot) if *run > 0 => out.add(slot, lane.capacity_blocks.min(*run)),
+                Some(slot) if *run > 0 => {
+                    let blocks = chain.covered(*run as usize) as u32;
+                    out.add(slot, lane.capacity_blocks.min(blocks));
+                }
                 _ => {}
             }
         }
@@ -93,8 +96,9 @@ impl ApproximateIndex {
         };
         let at = usize::from(lane.index);
         let placed = self.shared.recent.run_of(chain, lane.index);
-        let held = search::run_of(&self.shared.store, &chain.blocks, lane.index);
-        held.max(placed).min(lanes.lanes[at].capacity_blocks)
+        let held = search::run_of(&self.shared.store, &chain.marks, lane.index);
+        let blocks = chain.covered(held.max(placed) as usize) as u32;
+        blocks.min(lanes.lanes[at].capacity_blocks)
     }
 
     /// Records that `chain` is on its way to `slot`. Visible to the next lookup on any thread.
@@ -151,13 +155,14 @@ impl ApproximateIndex {
             .forget(placement.ticket, &placement.chain);
     }
 
-    /// The engine reported holding only the first `keep_blocks` of `chain`: later ones go.
+    /// The engine reported holding only the first `keep_blocks` of `chain`: what lies beyond the last mark within
+    /// them goes.
     ///
     /// So does everything else the slot holds that begins with the first of those. Takes effect when the
     /// writer comes to it; placements still without a first byte keep vouching for their blocks.
     pub fn cut(&self, slot: Slot, chain: &Chain, keep_blocks: u32) {
-        let depth = keep_blocks as usize;
-        let Some(first_gone) = chain.blocks.get(depth).copied() else {
+        let depth = chain.marks_within(keep_blocks as usize);
+        let Some(first_gone) = chain.marks.get(depth).copied() else {
             return;
         };
         let Some(lane) = self.shared.lanes.read().current(slot) else {
@@ -201,7 +206,7 @@ impl ApproximateIndex {
     /// others return 0 at once.
     ///
     /// Sweeping up behind a clear counts as operations too, so 0 to the only caller means nothing is left. An
-    /// operation takes some 0.4 µs per block of its prompt, milliseconds for the longest: not for a thread that
+    /// operation takes some 0.4 µs per mark of its prompt, up to half a millisecond for the longest: not for a thread that
     /// others wait for.
     pub fn apply_pending(&self, limit: usize) -> usize {
         self.shared.apply_pending(limit)

@@ -3,12 +3,14 @@
 //! The stream is cut into blocks of [`BLOCK_BYTES`]. Each block is mixed on its own as xxh3 mixes inputs of
 //! that length, with a secret of this process and namespace (blocks do not wait for each other, so they run as
 //! fast as the CPU can issue them), then folded into the hash of everything before it by xxh3's final step,
-//! which is a bijection. Equal hash at block `i` therefore means equal blocks `0..=i`, in the same namespace,
-//! but for an accident of about one in 2^64.
+//! which is a bijection. Equal hash at a depth therefore means equal blocks up to there, in the same namespace,
+//! but for an accident of about one in 2^64. Hashes are kept at a chain's marks (see `marks.rs`) and its end.
 
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::marks::{FINE_BLOCKS, covered_blocks, marks_within};
 
 /// Bytes of prompt stream in one canonical block: 16 tokens at 4 bytes each.
 ///
@@ -51,35 +53,75 @@ impl Namespace<'_> {
     }
 }
 
-/// The block hashes of one prompt, first block first; the trailing partial block has none.
+/// The hashes of one prompt at its marks, first one first; the trailing partial block has none.
 ///
 /// Cloning copies a pointer.
 #[derive(Clone, Debug)]
 pub struct Chain {
-    /// Chained hashes: equal entries at one position mean equal prefixes up to and with it.
-    pub blocks: Arc<[BlockHash]>,
+    /// Chained hashes: equal entries at one position mean equal prefixes up to and with it. The last is that of
+    /// all whole blocks, whether or not there is a mark.
+    pub(crate) marks: Arc<[BlockHash]>,
     /// Length of the hashed stream, bytes, partial block included.
-    pub stream_bytes: u64,
+    stream_bytes: u64,
 }
 
 impl Chain {
     /// Number of whole blocks.
     pub fn len(&self) -> usize {
-        self.blocks.len()
+        (self.stream_bytes / BLOCK_BYTES as u64) as usize
     }
 
     /// Whether the prompt was too short to fill a block.
     pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
+        self.marks.is_empty()
     }
 
-    /// Leading blocks that `self` and `other` have in common; a few comparisons, not one per block.
+    /// The hashes at its marks, first one first, and at the end of its last whole block.
+    pub fn hashes(&self) -> &[BlockHash] {
+        &self.marks
+    }
+
+    /// Length of the hashed stream, bytes, partial block included.
+    pub fn stream_bytes(&self) -> u64 {
+        self.stream_bytes
+    }
+
+    /// Leading blocks that `self` and `other` are known to have in common, to the last mark; a few comparisons,
+    /// not one per block.
     pub fn common_blocks(&self, other: &Chain) -> usize {
-        common_run(&self.blocks, &other.blocks, 0)
+        self.covered(common_run(&self.marks, &other.marks, 0))
+    }
+
+    /// The prompt as far as the last mark within `blocks` blocks.
+    pub fn truncated(&self, blocks: usize) -> Self {
+        if blocks >= self.len() {
+            return self.clone();
+        }
+        let marks = self.marks_within(blocks);
+        Self {
+            marks: Arc::from(&self.marks[..marks]),
+            stream_bytes: (covered_blocks(marks) * BLOCK_BYTES) as u64,
+        }
+    }
+
+    /// Blocks that the first `marks` entries stand for.
+    pub(crate) fn covered(&self, marks: usize) -> usize {
+        match marks == self.marks.len() {
+            true => self.len(),
+            false => covered_blocks(marks),
+        }
+    }
+
+    /// Entries at `blocks` or before.
+    pub(crate) fn marks_within(&self, blocks: usize) -> usize {
+        match blocks >= self.len() {
+            true => self.marks.len(),
+            false => marks_within(blocks),
+        }
     }
 }
 
-/// Length of the common run of two chains that are known to agree on their first `known` blocks.
+/// Length of the common run of two chains that are known to agree on their first `known` entries.
 ///
 /// Chained hashes agree up to some point and nowhere after, so a binary search finds it.
 pub(crate) fn common_run(a: &[BlockHash], b: &[BlockHash], known: usize) -> usize {
@@ -99,7 +141,11 @@ pub(crate) fn common_run(a: &[BlockHash], b: &[BlockHash], known: usize) -> usiz
 pub struct ChainHasher {
     secret: Secret,
     parent: u64,
-    blocks: Vec<BlockHash>,
+    marks: Vec<BlockHash>,
+    /// Blocks hashed so far.
+    blocks: usize,
+    /// Depth of the next mark.
+    next_mark: usize,
     /// Bytes of a block that no piece has completed yet; only these are ever copied.
     carry: [u8; BLOCK_BYTES],
     carried: usize,
@@ -118,7 +164,9 @@ impl ChainHasher {
         Self {
             secret: std::array::from_fn(|word| xxh3_64_with_seed(&word.to_le_bytes(), key)),
             parent: fold(key, !key),
-            blocks: Vec::with_capacity(bytes / BLOCK_BYTES),
+            marks: Vec::with_capacity(marks_within(bytes / BLOCK_BYTES) + 1),
+            blocks: 0,
+            next_mark: 1,
             carry: [0; BLOCK_BYTES],
             carried: 0,
             stream_bytes: 0,
@@ -130,12 +178,7 @@ impl ChainHasher {
         self.stream_bytes += bytes.len() as u64;
         let bytes = self.fill_carry(bytes);
         let (whole, rest) = bytes.as_chunks::<BLOCK_BYTES>();
-        let (secret, mut parent) = (self.secret, self.parent);
-        self.blocks.extend(whole.iter().map(|block| {
-            parent = fold(parent, mix(block, &secret));
-            BlockHash(parent)
-        }));
-        self.parent = parent;
+        self.absorb(whole);
         if !rest.is_empty() {
             self.carry[..rest.len()].copy_from_slice(rest);
             self.carried = rest.len();
@@ -143,11 +186,42 @@ impl ChainHasher {
     }
 
     /// The hashes of all whole blocks seen.
-    pub fn finish(self) -> Chain {
+    pub fn finish(mut self) -> Chain {
+        if covered_blocks(self.marks.len()) < self.blocks {
+            self.marks.push(BlockHash(self.parent));
+        }
         Chain {
-            blocks: Arc::from(self.blocks),
+            marks: Arc::from(self.marks),
             stream_bytes: self.stream_bytes,
         }
+    }
+
+    /// Takes in whole blocks.
+    fn absorb(&mut self, mut whole: &[[u8; BLOCK_BYTES]]) {
+        let (secret, mut parent) = (self.secret, self.parent);
+        let fine = FINE_BLOCKS.saturating_sub(self.blocks).min(whole.len());
+        self.marks.extend(whole[..fine].iter().map(|block| {
+            parent = fold(parent, mix(block, &secret));
+            BlockHash(parent)
+        }));
+        self.blocks += fine;
+        if fine > 0 {
+            self.next_mark = covered_blocks(self.marks.len() + 1);
+        }
+        whole = &whole[fine..];
+        while !whole.is_empty() {
+            let (now, later) = whole.split_at((self.next_mark - self.blocks).min(whole.len()));
+            for block in now {
+                parent = fold(parent, mix(block, &secret));
+            }
+            self.blocks += now.len();
+            if self.blocks == self.next_mark {
+                self.marks.push(BlockHash(parent));
+                self.next_mark = covered_blocks(self.marks.len() + 1);
+            }
+            whole = later;
+        }
+        self.parent = parent;
     }
 
     /// Completes a carried block from the front of `bytes`, as far as they reach; returns what is left.
@@ -159,8 +233,8 @@ impl ChainHasher {
         self.carry[self.carried..self.carried + head.len()].copy_from_slice(head);
         self.carried += head.len();
         if self.carried == BLOCK_BYTES {
-            self.parent = fold(self.parent, mix(&self.carry, &self.secret));
-            self.blocks.push(BlockHash(self.parent));
+            let block = self.carry;
+            self.absorb(&[block]);
             self.carried = 0;
         }
         rest

@@ -13,6 +13,7 @@ use hashbrown::HashSet;
 
 use crate::BlockHash;
 use crate::holders::LaneIndex;
+use crate::marks::weight_blocks;
 use crate::store::Store;
 
 /// Bytes of a record beside its blocks, reference counts and growth of the queue included.
@@ -76,11 +77,13 @@ impl LaneLog {
 }
 
 impl LaneView<'_> {
-    /// The lane used the first `len` blocks of `blocks` at `stamp`, later than all stamps before.
+    /// The lane used the first `len` marks of a chain at `stamp`, later than all stamps before.
     pub(crate) fn hold(&mut self, blocks: &Arc<[BlockHash]>, len: usize, stamp: u64) {
         // Heads first, so that the held set is closed at every moment a reader may look.
-        for block in &blocks[..len] {
-            self.log.held += u32::from(self.store.hold(*block, self.lane, stamp));
+        for (at, block) in blocks[..len].iter().enumerate() {
+            if self.store.hold(*block, self.lane, stamp) {
+                self.log.held += weight_blocks(at);
+            }
         }
         let record = Record {
             stamp,
@@ -111,7 +114,9 @@ impl LaneView<'_> {
         while record.from < record.to && more(self.log) {
             let block = record.blocks[record.to - 1];
             match self.store.stamp(block, self.lane) {
-                Some(stamp) if stamp == record.stamp => self.release(block),
+                Some(stamp) if stamp == record.stamp => {
+                    self.release(block, record.base + record.to - 1);
+                }
                 // Used again later, and everything above it too.
                 Some(_) => record.to = record.from + 1,
                 None => {}
@@ -147,12 +152,11 @@ impl LaneView<'_> {
         // Oldest first and last first: what is below goes before what is above.
         for (index, at) in ends.into_iter().rev() {
             for position in (at..self.log.records[index].to).rev() {
-                let (block, stamp) = (
-                    self.log.records[index].blocks[position],
-                    self.log.records[index].stamp,
-                );
+                let record = &self.log.records[index];
+                let (block, stamp) = (record.blocks[position], record.stamp);
+                let depth = record.base + position;
                 if self.store.stamp(block, self.lane) == Some(stamp) {
-                    self.release(block);
+                    self.release(block, depth);
                 }
             }
             self.log.records[index].to = at;
@@ -173,8 +177,10 @@ impl LaneView<'_> {
             .collect()
     }
 
-    fn release(&mut self, block: BlockHash) {
-        self.log.held -= u32::from(self.store.release(block, self.lane));
+    fn release(&mut self, block: BlockHash, depth: usize) {
+        if self.store.release(block, self.lane) {
+            self.log.held -= weight_blocks(depth);
+        }
     }
 
     /// Drops what is stale from all records.

@@ -31,6 +31,8 @@
 //! - Assumed: an engine keeps what it was sent, as far as its capacity goes, and evicts the least recently
 //!   used, ends before beginnings. Requests that did not come through here, generated tokens and preemptions
 //!   are not seen. When an engine reports less than was predicted, [`ApproximateIndex::cut`] says so.
+//! - A long prompt is remembered at depths that get sparser, so a match may fall short of the truth by one part
+//!   in 64; it never exceeds it.
 //! - Blocks here are bytes of our own stream, not tokens of the engine's; a match is an estimate of tokens.
 //! - A slot that holds a block of a chain holds all before it, at every moment, also while entries go.
 //!   Lookups depend on that.
@@ -48,6 +50,7 @@ mod chain;
 mod holders;
 mod lane_log;
 mod lanes;
+mod marks;
 mod matches;
 mod recent;
 mod recent_tree;

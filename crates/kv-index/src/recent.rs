@@ -43,7 +43,7 @@ struct RecentShard {
 struct Entry {
     lane: LaneIndex,
     chain: Chain,
-    /// Leading blocks it vouches for.
+    /// Leading entries of the chain it vouches for.
     len: usize,
     /// First byte seen: the writer's, and out of [`Recent::forget`]'s reach.
     confirmed: bool,
@@ -51,21 +51,21 @@ struct Entry {
 
 impl Entry {
     fn bytes(&self) -> usize {
-        ENTRY_BYTES + self.chain.len() * size_of::<BlockHash>()
+        ENTRY_BYTES + self.chain.marks.len() * size_of::<BlockHash>()
     }
 }
 
 impl RecentShard {
     fn remove(&mut self, ticket: Ticket) -> Option<Entry> {
         let entry = self.entries.remove(&ticket)?;
-        self.tree.remove(entry.lane, &entry.chain.blocks, entry.len);
+        self.tree.remove(entry.lane, &entry.chain.marks, entry.len);
         Some(entry)
     }
 }
 
 fn shard_of(chain: &Chain) -> Option<usize> {
     chain
-        .blocks
+        .marks
         .first()
         .map(|block| (block.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58) as usize % SHARDS)
 }
@@ -96,13 +96,13 @@ impl Recent {
         let entry = Entry {
             lane,
             chain: chain.clone(),
-            len: chain.len(),
+            len: chain.marks.len(),
             confirmed: false,
         };
         self.bytes.fetch_add(entry.bytes(), Ordering::Relaxed);
         {
             let mut shard = self.shards[shard].write();
-            shard.tree.add(lane, &chain.blocks, chain.len());
+            shard.tree.add(lane, &chain.marks, chain.marks.len());
             shard.entries.insert(ticket, entry);
         }
         // Only now may it be pushed out: whoever does so finds it.
@@ -142,7 +142,7 @@ impl Recent {
     ///
     /// Those without a first byte yet stay: their blocks are still to come.
     pub(crate) fn cut(&self, lane: LaneIndex, chain: &Chain, keep: usize) {
-        let (Some(shard), Some(first_gone)) = (shard_of(chain), chain.blocks.get(keep)) else {
+        let (Some(shard), Some(first_gone)) = (shard_of(chain), chain.marks.get(keep)) else {
             return;
         };
         if self.run_of(chain, lane) as usize <= keep {
@@ -153,12 +153,12 @@ impl Recent {
             entry.confirmed
                 && entry.lane == lane
                 && entry.len > keep
-                && entry.chain.blocks[keep] == *first_gone
+                && entry.chain.marks[keep] == *first_gone
         };
         for entry in shard.entries.values_mut().filter(affected) {
-            shard.tree.remove(lane, &entry.chain.blocks, entry.len);
+            shard.tree.remove(lane, &entry.chain.marks, entry.len);
             entry.len = keep;
-            shard.tree.add(lane, &entry.chain.blocks, keep);
+            shard.tree.add(lane, &entry.chain.marks, keep);
         }
     }
 
@@ -181,14 +181,14 @@ impl Recent {
             self.shards[shard]
                 .read()
                 .tree
-                .raise_runs(&chain.blocks, runs);
+                .raise_runs(&chain.marks, runs);
         }
     }
 
     /// Leading blocks of `chain` placed on `lane`.
     pub(crate) fn run_of(&self, chain: &Chain, lane: LaneIndex) -> u32 {
         shard_of(chain).map_or(0, |shard| {
-            self.shards[shard].read().tree.run_of(&chain.blocks, lane)
+            self.shards[shard].read().tree.run_of(&chain.marks, lane)
         })
     }
 

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::holders::LaneIndex;
 use crate::lane_log::{LaneLog, LaneView};
 use crate::lanes::{LaneId, Lanes};
+use crate::marks::marks_within;
 use crate::recent::{Recent, Ticket};
 use crate::store::Store;
 use crate::{BlockHash, Chain, IndexConfig};
@@ -23,7 +24,7 @@ pub(crate) enum Op {
         chain: Chain,
         ticket: Ticket,
     },
-    /// The block at `depth` of some chain is gone, and all below it.
+    /// The mark number `depth` of some chain is gone, and all below it.
     Cut {
         lane: LaneId,
         first_gone: BlockHash,
@@ -35,7 +36,7 @@ impl Op {
     /// Bytes it keeps alive while queued.
     fn bytes(&self) -> usize {
         match self {
-            Self::Hold { chain, .. } => chain.len() * size_of::<BlockHash>(),
+            Self::Hold { chain, .. } => chain.marks.len() * size_of::<BlockHash>(),
             Self::Cut { .. } => 0,
         }
     }
@@ -134,14 +135,14 @@ impl Shared {
     }
 
     fn hold(&self, writer: &mut Writer, lane: LaneIndex, chain: &Chain, capacity_blocks: u32) {
-        let len = chain.len().min(capacity_blocks as usize);
+        let len = marks_within(capacity_blocks as usize).min(chain.marks.len());
         if len == 0 {
             return;
         }
         writer.stamp += 1;
         let stamp = writer.stamp;
         let evicted = self.with_lane(writer, lane, |view| {
-            view.hold(&chain.blocks, len, stamp);
+            view.hold(&chain.marks, len, stamp);
             view.evict_to(capacity_blocks)
         });
         self.evicted_blocks

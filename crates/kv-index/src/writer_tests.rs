@@ -44,7 +44,7 @@ fn hold(shared: &Shared, lane: LaneId, chain: &Chain) {
 }
 
 fn cut(shared: &Shared, lane: LaneId, chain: &Chain, depth: usize) {
-    if let Some(first_gone) = chain.blocks.get(depth).copied() {
+    if let Some(first_gone) = chain.marks.get(depth).copied() {
         assert!(
             shared
                 .push(Op::Cut {
@@ -60,7 +60,7 @@ fn cut(shared: &Shared, lane: LaneId, chain: &Chain, depth: usize) {
 /// Blocks of `chain` that `lane` holds; fails if one is held whose parent is not.
 fn closed_run(shared: &Shared, lane: LaneId, chain: &Chain) -> usize {
     let held: Vec<bool> = chain
-        .blocks
+        .marks
         .iter()
         .map(|b| shared.store.stamp(*b, lane.index).is_some())
         .collect();
@@ -135,14 +135,14 @@ fn cutting_a_parent_takes_the_branches_below_it() {
 #[test]
 fn a_full_memory_takes_from_whom_used_it_longest_ago() {
     let (shared, lanes) = shared(64 * 1024, 1 << 20, 2);
-    let long = |symbol: u8| chain_of(&[&[symbol][..], &[0; 255]].concat());
-    for symbol in 0..8_u8 {
-        hold(&shared, lanes[usize::from(symbol > 2)], &long(symbol));
+    let long = |symbol: u8| chain_of(&[&[symbol][..], &[0; 127]].concat());
+    for symbol in 0..16_u8 {
+        hold(&shared, lanes[usize::from(symbol > 5)], &long(symbol));
         shared.apply_pending(usize::MAX);
     }
     assert_eq!(closed_run(&shared, lanes[0], &long(0)), 0);
-    assert_eq!(closed_run(&shared, lanes[1], &long(7)), 256);
-    let held: usize = (0..8)
+    assert_eq!(closed_run(&shared, lanes[1], &long(15)), 128);
+    let held: usize = (0..16)
         .map(|s| {
             lanes
                 .iter()
@@ -154,7 +154,7 @@ fn a_full_memory_takes_from_whom_used_it_longest_ago() {
 }
 
 #[test]
-fn a_pair_costs_about_forty_bytes() {
+fn a_block_of_a_long_prompt_costs_a_few_bytes() {
     let (shared, lanes) = shared(1 << 30, 1 << 30, 3);
     for conversation in 0..60_u8 {
         let symbols: Vec<u8> = (0..1_000)
@@ -178,8 +178,8 @@ fn a_pair_costs_about_forty_bytes() {
         .sum();
     let bytes = shared.store.bytes() + shared.log_bytes.load(std::sync::atomic::Ordering::Relaxed);
     assert!(
-        bytes <= held as usize * 44,
-        "{} bytes a pair",
+        bytes <= held as usize * 16,
+        "{} bytes a block",
         bytes as f64 / f64::from(held)
     );
 }

@@ -1,6 +1,7 @@
 //! What would an index do that has no structure at all?
 //!
-//! Per slot a map from prefix to the time of its last use. Slow, and plain enough to be believed.
+//! Per slot a map from prefix to the time of its last use, for the prefixes that are remembered. Slow, and plain
+//! enough to be believed.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -14,6 +15,24 @@ pub(crate) fn chain_of(symbols: &[u8]) -> Chain {
         .iter()
         .for_each(|symbol| hasher.update(&[*symbol; 64]));
     hasher.finish()
+}
+
+/// Whether prefixes of `len` blocks are remembered whatever comes after: all up to 128 blocks, then 64 in each
+/// doubling.
+fn is_mark(len: usize) -> bool {
+    len <= 128 || len.is_multiple_of((1 << len.ilog2()) / 64)
+}
+
+/// Lengths of the prefixes of a prompt of `len` blocks that are remembered.
+fn marks(len: usize) -> impl Iterator<Item = usize> {
+    (1..=len).filter(move |at| is_mark(*at) || *at == len)
+}
+
+/// Blocks that a remembered prefix of `len` blocks counts for: up to the next mark.
+fn weight(len: usize) -> u64 {
+    let before = (0..len).rev().find(|at| is_mark(*at)).unwrap_or(0);
+    let next = (before + 1..).find(|at| is_mark(*at)).unwrap_or(len);
+    (next - before) as u64
 }
 
 #[derive(Default)]
@@ -95,10 +114,14 @@ impl Naive {
 
     pub(crate) fn cut(&mut self, slot: Slot, symbols: &[u8], keep: usize) {
         let Some(era) = self.era(slot) else { return };
-        if symbols.len() <= keep {
+        let Some(first_gone) = marks(symbols.len()).find(|at| *at > keep) else {
             return;
-        }
-        let (seat, gone) = ((slot.index(), era), symbols[..=keep].to_vec());
+        };
+        let keep = marks(symbols.len())
+            .take_while(|at| *at <= keep)
+            .last()
+            .unwrap_or(0);
+        let (seat, gone) = ((slot.index(), era), symbols[..first_gone].to_vec());
         for recent in self
             .recent
             .iter_mut()
@@ -139,7 +162,7 @@ impl Naive {
                         let clock = self.clock;
                         let default = self.default_capacity;
                         let seat = self.seats.get_mut(&seat.0).expect("is there");
-                        (1..=symbols.len()).for_each(|len| {
+                        marks(symbols.len()).for_each(|len| {
                             seat.used.insert(symbols[..len].to_vec(), clock);
                         });
                         evict(seat, default);
@@ -160,27 +183,26 @@ impl Naive {
     pub(crate) fn run(&self, slot: Slot, symbols: &[u8]) -> u32 {
         let Some(era) = self.era(slot) else { return 0 };
         let seat = &self.seats[&slot.index()];
-        let held = (1..=symbols.len())
+        let held = marks(symbols.len())
             .take_while(|len| seat.used.contains_key(&symbols[..*len]))
-            .count();
+            .last();
         let recent = self
             .recent
             .iter()
             .filter(|recent| recent.seat == (slot.index(), era));
-        let placed = recent
-            .map(|r| {
-                r.symbols
-                    .iter()
-                    .zip(symbols)
-                    .take_while(|(a, b)| a == b)
-                    .count()
-            })
-            .max();
-        (held.max(placed.unwrap_or(0)) as u32).min(seat.capacity.unwrap_or(self.default_capacity))
+        let placed = recent.filter_map(|r| {
+            marks(r.symbols.len())
+                .zip(marks(symbols.len()))
+                .take_while(|(a, b)| a == b && r.symbols[..*a] == symbols[..*b])
+                .last()
+                .map(|(at, _)| at)
+        });
+        (held.max(placed.max()).unwrap_or(0) as u32)
+            .min(seat.capacity.unwrap_or(self.default_capacity))
     }
 
     pub(crate) fn held_blocks(&self) -> u64 {
-        self.seats.values().map(|seat| seat.used.len() as u64).sum()
+        self.seats.values().map(held).sum()
     }
 
     fn era(&self, slot: Slot) -> Option<u32> {
@@ -211,9 +233,13 @@ impl Naive {
     }
 }
 
+fn held(seat: &Seat) -> u64 {
+    seat.used.keys().map(|prefix| weight(prefix.len())).sum()
+}
+
 /// The least recently used go; of one use, the deepest.
 fn evict(seat: &mut Seat, default_capacity: u32) {
-    while seat.used.len() as u32 > seat.capacity.unwrap_or(default_capacity) {
+    while held(seat) > u64::from(seat.capacity.unwrap_or(default_capacity)) {
         let oldest = seat
             .used
             .iter()
