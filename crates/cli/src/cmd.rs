@@ -2,6 +2,7 @@
 
 mod bench;
 mod config;
+mod cost;
 mod docs;
 mod engine;
 mod explain;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Verify(Box<operate::verify::Args>),
     /// Why a request would go where.
     Explain(Box<operate::explain::Args>),
+    /// What a service costs, from prices and from measured or given throughput.
+    Cost(Box<operate::cost::Args>),
     /// Checks, prints and describes the configuration.
     Config(config::Args),
     /// Every scheduling plugin with its formula, parameters and defaults.
@@ -55,6 +58,7 @@ impl Command {
             Self::Bench(args) => bench::run(*args).await,
             Self::Verify(args) => verify::run(*args).await,
             Self::Explain(args) => explain::run(*args).await,
+            Self::Cost(args) => cost::run(&args),
             Self::Config(args) => config::run(args),
             Self::Plugins(args) => plugins::run(args),
             Self::Guard(args) => guard::run(args).await,
