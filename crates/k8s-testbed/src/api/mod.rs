@@ -1,0 +1,10 @@
+//! Which requests does the API answer, and how?
+
+pub(crate) mod body;
+pub(crate) mod discovery;
+pub(crate) mod openapi;
+pub(crate) mod query;
+pub(crate) mod request;
+pub(crate) mod route;
+pub(crate) mod schema;
+pub(crate) mod watch;

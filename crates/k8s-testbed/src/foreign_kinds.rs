@@ -1,0 +1,126 @@
+//! Which kinds do other projects define that a service's routes and pools are made of?
+//!
+//! The real definitions are large and theirs to ship; these hold names, versions and subresources, and keep whatever
+//! fields they are given.
+
+use serde_json::{Value, json};
+
+/// Plural, kind, short names, namespaced, group, versions with the stored one last.
+type Row = (
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    bool,
+    &'static str,
+    &'static [&'static str],
+);
+
+const ROWS: &[Row] = &[
+    (
+        "gatewayclasses",
+        "GatewayClass",
+        &["gc"],
+        false,
+        "gateway.networking.k8s.io",
+        &["v1"],
+    ),
+    (
+        "gateways",
+        "Gateway",
+        &["gtw"],
+        true,
+        "gateway.networking.k8s.io",
+        &["v1"],
+    ),
+    (
+        "httproutes",
+        "HTTPRoute",
+        &[],
+        true,
+        "gateway.networking.k8s.io",
+        &["v1"],
+    ),
+    (
+        "referencegrants",
+        "ReferenceGrant",
+        &["refgrant"],
+        true,
+        "gateway.networking.k8s.io",
+        &["v1beta1"],
+    ),
+    (
+        "inferencepools",
+        "InferencePool",
+        &["infpool"],
+        true,
+        "inference.networking.k8s.io",
+        &["v1"],
+    ),
+];
+
+/// Definitions of Gateway API and of the Inference Extension.
+pub(crate) fn definitions() -> Vec<Value> {
+    ROWS.iter().map(definition).collect()
+}
+
+fn definition(row: &Row) -> Value {
+    let (plural, kind, short, namespaced, group, versions) = *row;
+    let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let version = |(at, version): (usize, &&str)| {
+        json!({
+            "name": version, "served": true, "storage": at + 1 == versions.len(),
+            "subresources": {"status": {}},
+            "additionalPrinterColumns": columns(kind),
+            "schema": {"openAPIV3Schema": {
+                "type": "object",
+                "properties": {
+                    "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"},
+                    "spec": open, "status": open,
+                },
+            }},
+        })
+    };
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("{plural}.{group}"),
+            "annotations": {
+                "gateway.networking.k8s.io/bundle-version": "v1.5.1",
+                "inference.networking.k8s.io/bundle-version": "v1.5.0",
+            },
+        },
+        "spec": {
+            "group": group,
+            "scope": if namespaced { "Namespaced" } else { "Cluster" },
+            "names": {
+                "plural": plural, "singular": kind.to_lowercase(), "kind": kind,
+                "listKind": format!("{kind}List"), "shortNames": short,
+            },
+            "versions": versions.iter().enumerate().map(version).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn columns(kind: &str) -> Value {
+    let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
+    match kind {
+        "GatewayClass" => json!([
+            column("Controller", ".spec.controllerName"),
+            column(
+                "Accepted",
+                ".status.conditions[?(@.type==\"Accepted\")].status"
+            ),
+        ]),
+        "Gateway" => json!([
+            column("Class", ".spec.gatewayClassName"),
+            column("Address", ".status.addresses[*].value"),
+            column(
+                "Programmed",
+                ".status.conditions[?(@.type==\"Programmed\")].status"
+            ),
+        ]),
+        "HTTPRoute" => json!([column("Hostnames", ".spec.hostnames")]),
+        _ => json!([]),
+    }
+}
