@@ -7,6 +7,7 @@
 pub mod command;
 pub mod engines;
 pub mod load;
+pub mod replay;
 pub mod report;
 pub mod workload;
 

@@ -1,5 +1,6 @@
 //! What is asked?
 
+pub mod jobs;
 pub mod shared_prefix;
 pub mod suite;
 pub mod text;

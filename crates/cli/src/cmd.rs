@@ -8,6 +8,7 @@ mod engine;
 mod explain;
 mod guard;
 mod plugins;
+mod replay;
 mod serve;
 mod up;
 mod verify;
@@ -32,6 +33,8 @@ pub(crate) enum Command {
     Explain(Box<operate::explain::Args>),
     /// What a service costs, from prices and from measured or given throughput.
     Cost(Box<operate::cost::Args>),
+    /// A whole fleet in virtual time against a trace, any scheduling side by side.
+    Replay(Box<replay::Args>),
     /// Checks, prints and describes the configuration.
     Config(config::Args),
     /// Every scheduling plugin with its formula, parameters and defaults.
@@ -59,6 +62,7 @@ impl Command {
             Self::Verify(args) => verify::run(*args).await,
             Self::Explain(args) => explain::run(*args).await,
             Self::Cost(args) => cost::run(&args),
+            Self::Replay(args) => replay::run(*args),
             Self::Config(args) => config::run(args),
             Self::Plugins(args) => plugins::run(args),
             Self::Guard(args) => guard::run(args).await,

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::fault::Fault;
+use crate::kv_events::{Encoding, HashForm, KvEventsConfig};
+use crate::model::{DEFAULT_HASH_ALGO, DEFAULT_HASH_SEED, HashAlgo};
 
 /// Model assumed where none is named: the one the measured accelerator profile was fitted to.
 pub const DEFAULT_MODEL: &str = "Qwen/Qwen2.5-3B-Instruct";
@@ -112,6 +114,51 @@ pub struct EngineArgs {
     /// Answer 503 once this many requests wait; without it the queue is not limited by count.
     #[arg(long, value_name = "N")]
     pub max_num_queued_reqs: Option<u32>,
+
+    /// Answer 503 once the prompts that wait have this many tokens; without it the queue is not limited by tokens.
+    #[arg(long, value_name = "N")]
+    pub max_num_queued_tokens: Option<u32>,
+
+    /// How block contents are named: sha256_cbor (bit for bit vLLM's) or xxhash_cbor. vLLM's default, sha256, hashes a
+    /// pickled Python object and is not offered.
+    #[arg(long, default_value = DEFAULT_HASH_ALGO.as_str(), value_name = "NAME")]
+    pub prefix_caching_hash_algo: HashAlgo,
+
+    /// Seed of the first block's parent hash, from the variable that vLLM takes it from (not a vLLM flag).
+    #[arg(long, env = "PYTHONHASHSEED", default_value = DEFAULT_HASH_SEED, value_name = "TEXT")]
+    pub hash_seed: String,
+
+    /// Publish what the prefix cache stores and drops, as vLLM's JSON:
+    /// {"enable_kv_cache_events":true,"endpoint":"tcp://*:5557","replay_endpoint":null,"topic":"",…}.
+    #[arg(
+        long,
+        default_value = "{}",
+        value_name = "JSON",
+        hide_default_value = true
+    )]
+    pub kv_events_config: KvEventsConfig,
+
+    /// Shape of one event: maps as vLLM writes now, or the positional arrays of before (not a vLLM flag).
+    #[arg(long, value_enum, default_value_t)]
+    pub kv_events_encoding: Encoding,
+
+    /// Shape of a block hash in events: int, its low 64 bits, or bytes (not a vLLM flag; vLLM has the variable only).
+    #[arg(
+        long,
+        env = "VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES",
+        default_value = "int",
+        value_name = "int|bytes"
+    )]
+    pub kv_events_hashes: HashForm,
+
+    /// Rank of this engine among data-parallel ones: the `engine` label of metrics, carried by events and added to
+    /// their ports.
+    #[arg(long, short = 'n', default_value_t = 0, value_name = "RANK")]
+    pub data_parallel_rank: u32,
+
+    /// Open `/reset_prefix_cache`.
+    #[arg(long, env = "VLLM_SERVER_DEV_MODE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub server_dev_mode: bool,
 
     /// Open the `/render` routes, which tokenize without generating.
     #[arg(long)]

@@ -36,6 +36,11 @@ impl Clock {
     }
 
     pub(crate) fn unix_s(self) -> u64 {
-        (self.origin_unix_s + self.now().as_secs_f64()) as u64
+        self.unix_s_at(self.now()) as u64
+    }
+
+    /// Wall clock at `at`, seconds since 1970.
+    pub(crate) fn unix_s_at(self, at: Duration) -> f64 {
+        self.origin_unix_s + at.as_secs_f64()
     }
 }

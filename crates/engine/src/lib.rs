@@ -11,6 +11,7 @@ mod clock;
 mod core;
 mod fault;
 mod http;
+pub mod kv_events;
 mod log;
 mod metrics;
 pub mod model;

@@ -7,6 +7,7 @@ use tokenize::Tokenizer;
 
 use crate::args::EngineArgs;
 use crate::backend::{FillerVocabulary, Profile, SimulatedBackend, SimulatedOptions};
+use crate::kv_events::Form;
 use crate::model::{BatchConfig, BatchModel, Lora};
 
 /// Version of vLLM whose behaviour is imitated.
@@ -42,9 +43,10 @@ impl Settings {
         } else {
             args.served_model_name.clone()
         };
-        let loras = args.lora_modules.iter().map(|lora| Lora {
+        let loras = (1..).zip(&args.lora_modules).map(|(id, lora)| Lora {
             name: lora.name.as_str().into(),
             path: lora.path.as_str().into(),
+            id,
         });
         let fingerprint = fingerprint(&served_names[0], &args.accelerator, &batch);
         Ok(Self {
@@ -74,6 +76,17 @@ impl Settings {
         Ok(BatchModel::new(self.batch.clone(), Box::new(backend))?)
     }
 
+    /// How this engine's cache events look on the wire.
+    pub(crate) fn event_form(&self) -> Form {
+        Form {
+            encoding: self.args.kv_events_encoding,
+            hashes: self.args.kv_events_hashes,
+            algo: self.batch.hash_algo,
+            block_size_tokens: self.batch.block_size_tokens,
+            rank: self.args.data_parallel_rank,
+        }
+    }
+
     /// The name that answers and metrics carry.
     pub(crate) fn model_name(&self) -> &str {
         &self.served_names[0]
@@ -99,6 +112,10 @@ fn limits(args: &EngineArgs, profile: &Profile) -> BatchConfig {
         max_model_len_tokens: model_len(args, profile, block_size),
         enable_prefix_caching: args.prefix_caching(),
         max_num_queued_reqs: args.max_num_queued_reqs.map(|limit| limit as usize),
+        max_num_queued_tokens: args.max_num_queued_tokens.map(|limit| limit as usize),
+        hash_algo: args.prefix_caching_hash_algo,
+        hash_seed: args.hash_seed.as_str().into(),
+        record_cache_events: args.kv_events_config.is_on() && args.prefix_caching(),
         ..BatchConfig::for_profile(profile)
     }
 }

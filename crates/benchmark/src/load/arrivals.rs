@@ -29,6 +29,11 @@ pub fn schedule(arrivals: Arrivals, rate_per_s: f64, requests: usize, seed: u64)
     times
 }
 
+/// One gap with mean 1, in units of the mean gap.
+pub fn gap_s(arrivals: Arrivals, rng: &mut SmallRng) -> f64 {
+    unit_gap(arrivals, rng)
+}
+
 /// A gap with mean 1.
 fn unit_gap(arrivals: Arrivals, rng: &mut SmallRng) -> f64 {
     match arrivals {

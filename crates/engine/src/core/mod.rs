@@ -19,6 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::Clock;
 use crate::fault::Faults;
+use crate::kv_events::KvEvents;
 use crate::metrics::Stats;
 use crate::model::{BatchModel, FinishReason, Rejected, Request, RequestId};
 
@@ -33,10 +34,17 @@ pub(crate) struct Submission {
     pub(crate) reply: oneshot::Sender<Result<Vec<RequestId>, Rejected>>,
 }
 
+/// What the model's task is asked for.
+pub(crate) enum Command {
+    Submit(Submission),
+    /// Drop the prefix cache; answers whether it did.
+    ResetPrefixCache(oneshot::Sender<bool>),
+}
+
 /// The way to the model's task.
 #[derive(Debug)]
 pub(crate) struct Core {
-    submissions: mpsc::Sender<Submission>,
+    commands: mpsc::Sender<Command>,
     endings: Arc<Endings>,
     pub(crate) stats: Arc<Mutex<Stats>>,
 }
@@ -61,8 +69,13 @@ pub(crate) enum CoreError {
 
 impl Core {
     /// Starts the model's task. It ends when the `Core` and all tickets are gone.
-    pub(crate) fn start(model: BatchModel, clock: Clock, faults: Arc<Faults>) -> Self {
-        let (submissions, queue) = mpsc::channel(MAX_QUEUED_COMMANDS);
+    pub(crate) fn start(
+        model: BatchModel,
+        clock: Clock,
+        faults: Arc<Faults>,
+        kv_events: Option<KvEvents>,
+    ) -> Self {
+        let (commands, queue) = mpsc::channel(MAX_QUEUED_COMMANDS);
         let stats = Arc::new(Mutex::new(Stats::new(
             model.snapshot(),
             model.config().max_model_len_tokens,
@@ -74,10 +87,11 @@ impl Core {
             faults,
             Arc::clone(&stats),
             Arc::clone(&endings),
+            kv_events,
         );
         tokio::spawn(task.run(queue));
         Self {
-            submissions,
+            commands,
             endings,
             stats,
         }
@@ -97,8 +111,8 @@ impl Core {
             mailbox: Arc::clone(&mailbox),
             reply,
         };
-        self.submissions
-            .send(submission)
+        self.commands
+            .send(Command::Submit(submission))
             .await
             .map_err(|_| CoreError::Gone)?;
         let ids = answer.await.map_err(|_| CoreError::Gone)??;
@@ -107,6 +121,16 @@ impl Core {
             mailbox,
             endings: Arc::clone(&self.endings),
         })
+    }
+
+    /// Drops the prefix cache; false while requests hold blocks of it.
+    pub(crate) async fn reset_prefix_cache(&self) -> Result<bool, CoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(Command::ResetPrefixCache(reply))
+            .await
+            .map_err(|_| CoreError::Gone)?;
+        answer.await.map_err(|_| CoreError::Gone)
     }
 
     /// Ends every request with `abort`.

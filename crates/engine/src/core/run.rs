@@ -11,9 +11,10 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
-use super::{Endings, Mailbox, Submission};
+use super::{Command, Endings, Mailbox, Submission};
 use crate::clock::Clock;
 use crate::fault::{Faults, Kind};
+use crate::kv_events::KvEvents;
 use crate::metrics::{Asked, Stats};
 use crate::model::{BatchModel, Event, FinishReason, RequestId, RequestTimings};
 
@@ -39,6 +40,7 @@ pub(super) struct Run {
     live: HashMap<RequestId, Live>,
     events: Vec<Event>,
     asleep: bool,
+    kv_events: Option<KvEvents>,
 }
 
 impl Run {
@@ -48,6 +50,7 @@ impl Run {
         faults: Arc<Faults>,
         stats: Arc<Mutex<Stats>>,
         endings: Arc<Endings>,
+        kv_events: Option<KvEvents>,
     ) -> Self {
         Self {
             model,
@@ -58,11 +61,12 @@ impl Run {
             live: HashMap::new(),
             events: Vec::new(),
             asleep: false,
+            kv_events,
         }
     }
 
     /// Until every sender is gone.
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Submission>) {
+    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Command>) {
         let endings = Arc::clone(&self.endings);
         let mut faults = self.faults.changes();
         loop {
@@ -72,8 +76,8 @@ impl Run {
             self.publish();
             let due = self.due();
             tokio::select! {
-                submission = queue.recv() => match submission {
-                    Some(submission) => self.take(submission, &mut queue),
+                command = queue.recv() => match command {
+                    Some(command) => self.take(command, &mut queue),
                     None => return,
                 },
                 () = endings.notify.notified() => {}
@@ -186,22 +190,35 @@ impl Run {
             Event::Step {
                 iteration_tokens, ..
             } => stats.iteration_tokens.observe(iteration_tokens as f64),
-            Event::Cache { .. } => {}
+            Event::Cache { at, events } => {
+                if let Some(kv_events) = &mut self.kv_events {
+                    kv_events.publish(self.clock.unix_s_at(at), &events);
+                }
+            }
         }
     }
 
     /// Takes a submission and those that wait behind it, so that they can share a step.
-    fn take(&mut self, first: Submission, queue: &mut mpsc::Receiver<Submission>) {
+    fn take(&mut self, first: Command, queue: &mut mpsc::Receiver<Command>) {
         self.advance();
-        self.submit(first);
+        self.obey(first);
         if self.model.config().max_num_queued_reqs.is_some() {
             // Whether the next one finds the queue full depends on who has left it by then.
             return;
         }
         for _ in 1..MAX_TAKEN {
             match queue.try_recv() {
-                Ok(submission) => self.submit(submission),
+                Ok(command) => self.obey(command),
                 Err(_) => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Submit(submission) => self.submit(submission),
+            Command::ResetPrefixCache(reply) => {
+                let _ = reply.send(self.model.reset_prefix_cache());
             }
         }
     }

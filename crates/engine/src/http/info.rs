@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::body::Body;
 use super::reply;
 use super::shell::Shell;
+use crate::core::CoreError;
 use crate::metrics::write_page;
 use crate::settings::VLLM_VERSION;
 
@@ -53,6 +54,12 @@ pub(crate) fn models(shell: &Shell) -> Response<Body> {
         .map(|lora| card(&lora.name, &lora.path, Some(settings.model_name())));
     let data: Vec<Value> = base.chain(adapters).collect();
     reply::json(StatusCode::OK, &json!({"object": "list", "data": data}))
+}
+
+/// Drops the prefix cache, unless requests hold blocks of it.
+pub(crate) async fn reset_prefix_cache(shell: &Shell) -> Result<Response<Body>, CoreError> {
+    let done = shell.core.reset_prefix_cache().await?;
+    Ok(reply::json(StatusCode::OK, &json!({ "success": done })))
 }
 
 pub(crate) fn metrics(shell: &Shell) -> Response<Body> {

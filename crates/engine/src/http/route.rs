@@ -36,6 +36,7 @@ enum Route {
     Metrics,
     Models,
     KvEventSources,
+    ResetPrefixCache,
     Completions,
     Chat,
     RenderCompletions,
@@ -55,6 +56,11 @@ const ROUTES: &[(&str, &[Method], Route)] = &[
     ("/metrics", &[Method::GET], Route::Metrics),
     ("/v1/models", &[Method::GET], Route::Models),
     ("/kv_event_sources", &[Method::GET], Route::KvEventSources),
+    (
+        "/reset_prefix_cache",
+        &[Method::POST],
+        Route::ResetPrefixCache,
+    ),
     ("/v1/completions", &[Method::POST], Route::Completions),
     ("/v1/chat/completions", &[Method::POST], Route::Chat),
     (
@@ -84,6 +90,11 @@ impl Route {
 
     fn is_admin(self) -> bool {
         matches!(self, Self::AdminFault | Self::AdminRequests)
+    }
+
+    /// Routes that vLLM does not even register unless told to.
+    fn is_open(self, shell: &Shell) -> bool {
+        self != Self::ResetPrefixCache || shell.settings.args.server_dev_mode
     }
 
     /// Left out of the access log and the HTTP metrics: they are polled.
@@ -215,7 +226,7 @@ where
     if !authorized(shell, request.uri().path(), request.headers()) {
         return Ok(reply::unauthorized());
     }
-    let Some(&(path, methods, route)) = entry else {
+    let Some(&(path, methods, route)) = entry.filter(|entry| entry.2.is_open(shell)) else {
         return Ok(reply::detail(StatusCode::NOT_FOUND, "Not Found"));
     };
     if !methods.contains(request.method()) {
@@ -227,6 +238,9 @@ where
     if route.generates() && shell.draining.load(Ordering::Relaxed) {
         return Err(Failure::draining());
     }
+    if route == Route::ResetPrefixCache {
+        return Ok(info::reset_prefix_cache(shell).await?);
+    }
     if request.method() == Method::POST && route != Route::Health {
         return post(shell, path, route, request, abort_after).await;
     }
@@ -235,7 +249,7 @@ where
         Route::Load => info::load(shell),
         Route::Metrics => info::metrics(shell),
         Route::Models => info::models(shell),
-        Route::KvEventSources => reply::json(StatusCode::OK, &serde_json::json!({})),
+        Route::KvEventSources => reply::json(StatusCode::OK, &shell.kv_event_sources),
         Route::AdminFault if request.method() == Method::DELETE => admin::clear(shell),
         Route::AdminFault => admin::list(shell),
         Route::AdminRequests => admin::requests(shell),

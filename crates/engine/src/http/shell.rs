@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use anyhow::Context;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
 use crate::core::Core;
 use crate::fault::{Fault, Faults};
+use crate::kv_events::KvEvents;
 use crate::log::Log;
 use crate::metrics::HttpStats;
 use crate::seen::{Progress, Seen};
@@ -23,6 +25,8 @@ pub(crate) struct Shell {
     pub(crate) http: Mutex<HttpStats>,
     pub(crate) seen: Seen,
     pub(crate) log: Log,
+    /// What `/kv_event_sources` answers.
+    pub(crate) kv_event_sources: serde_json::Value,
     /// Shutting down: health is fine, new requests are refused.
     pub(crate) draining: AtomicBool,
     open_requests: AtomicI64,
@@ -37,7 +41,13 @@ impl Shell {
                 .arm(Fault::clone(fault), clock.now())
                 .map_err(anyhow::Error::msg)?;
         }
-        let core = Core::start(settings.batch_model()?, clock, Arc::clone(&faults));
+        let (kv_events, kv_event_sources) = kv_events(&settings)?;
+        let core = Core::start(
+            settings.batch_model()?,
+            clock,
+            Arc::clone(&faults),
+            kv_events,
+        );
         Ok(Arc::new(Self {
             settings,
             clock,
@@ -46,6 +56,7 @@ impl Shell {
             http: Mutex::default(),
             seen: Seen::default(),
             log,
+            kv_event_sources,
             draining: AtomicBool::new(false),
             open_requests: AtomicI64::new(0),
         }))
@@ -61,6 +72,19 @@ impl Shell {
         let snapshot = self.core.stats.lock().snapshot;
         snapshot.running + snapshot.waiting
     }
+}
+
+/// The publisher of cache events, where there is one, and what is told of it.
+fn kv_events(settings: &Settings) -> anyhow::Result<(Option<KvEvents>, serde_json::Value)> {
+    let config = &settings.args.kv_events_config;
+    if !config.is_on() {
+        return Ok((None, serde_json::json!({})));
+    }
+    let form = settings.event_form();
+    let (events, source) =
+        KvEvents::start(config, form, &settings.args.host).context("--kv-events-config")?;
+    let sources = serde_json::json!({ (form.rank.to_string()): source });
+    Ok((Some(events), sources))
 }
 
 /// Counts one open generation request until dropped.

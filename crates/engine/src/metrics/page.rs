@@ -16,7 +16,8 @@ pub(crate) fn write_page(
     started_unix_s: f64,
 ) -> String {
     let labels = format!(
-        "engine=\"0\",model_name=\"{}\"",
+        "engine=\"{}\",model_name=\"{}\"",
+        settings.args.data_parallel_rank,
         escape(settings.model_name())
     );
     let mut page = Page {
@@ -218,7 +219,10 @@ fn write_info(page: &mut Page, settings: &Settings) {
             "num_gpu_blocks_override",
             number(settings.args.num_gpu_blocks_override),
         ),
-        ("prefix_caching_hash_algo", "sha256_cbor".to_owned()),
+        (
+            "prefix_caching_hash_algo",
+            settings.batch.hash_algo.as_str().to_owned(),
+        ),
         ("prefix_match_unit", "None".to_owned()),
         ("simulated", settings.profile.name.clone()),
         ("sliding_window", "None".to_owned()),

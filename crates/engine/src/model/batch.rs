@@ -23,6 +23,19 @@ pub struct BatchModel {
     pub(super) sampled: Vec<u32>,
 }
 
+/// What an engine has admitted and not finished.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Work {
+    /// End of the step in flight.
+    pub step_ends: Option<Duration>,
+    /// Tokens of running requests that no step so far computes.
+    pub prefill_tokens: usize,
+    /// Running requests that have their first token.
+    pub decoding: usize,
+    /// Tokens of context that running requests hold, the step in flight included.
+    pub context_tokens: usize,
+}
+
 impl fmt::Debug for BatchModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BatchModel")
@@ -203,6 +216,31 @@ impl BatchModel {
             cached_blocks: pool.num_cached(),
             counters: self.counters,
         }
+    }
+
+    /// Leading blocks of a prompt, named by [`HashChain`](super::HashChain), that the cache holds now.
+    #[must_use]
+    pub fn cached_blocks(&self, names: &[super::BlockHash]) -> usize {
+        let found = names
+            .iter()
+            .take_while(|name| self.scheduler.pool.find(name).is_some());
+        found.count()
+    }
+
+    /// What is admitted and not over: prompt and context tokens.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        let mut work = Work {
+            step_ends: self.flight.as_ref().map(|flight| flight.ends),
+            ..Work::default()
+        };
+        for sequence in &self.scheduler.running {
+            let done = sequence.computed_tokens + sequence.new_tokens;
+            work.context_tokens += done;
+            work.prefill_tokens += sequence.num_tokens().saturating_sub(done);
+            work.decoding += usize::from(!sequence.output.is_empty());
+        }
+        work
     }
 
     /// The limits it runs under.

@@ -57,6 +57,24 @@ pub enum HashAlgo {
     XxhashCbor,
 }
 
+/// How block contents are named unless told otherwise.
+pub const DEFAULT_HASH_ALGO: HashAlgo = HashAlgo::Sha256Cbor;
+
+impl std::str::FromStr for HashAlgo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "sha256_cbor" => Ok(Self::Sha256Cbor),
+            "xxhash_cbor" => Ok(Self::XxhashCbor),
+            "sha256" | "xxhash" => Err(format!(
+                "{text} names blocks by a pickled Python object; use {text}_cbor, which hashes CBOR"
+            )),
+            _ => Err("expected sha256_cbor or xxhash_cbor".to_owned()),
+        }
+    }
+}
+
 impl HashAlgo {
     /// The word of `--prefix-caching-hash-algo`.
     #[must_use]

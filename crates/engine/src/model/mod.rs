@@ -36,10 +36,10 @@ mod scheduler;
 mod sequence;
 mod step;
 
-pub use batch::BatchModel;
+pub use batch::{BatchModel, Work};
 pub use block_pool::{BlockId, BlockPool};
 pub use config::{BatchConfig, ConfigError, DEFAULT_HASH_SEED};
 pub use event::{CacheEvent, Event, FinishReason, RequestTimings};
-pub use hash::{BlockHash, ExtraKeys, HashAlgo, HashChain};
+pub use hash::{BlockHash, DEFAULT_HASH_ALGO, ExtraKeys, HashAlgo, HashChain};
 pub use metrics::{Counters, Snapshot};
 pub use request::{Generation, Lora, Rejected, Request, RequestId, Text};

@@ -26,6 +26,10 @@ pub struct Request {
     pub lora: Option<Lora>,
     /// Compute the whole prompt even where it is cached (prompt log-probabilities need it).
     pub skip_cache_read: bool,
+    /// Leading prompt tokens whose keys and values come from outside (a KV connector): they take blocks like any
+    /// others and are not computed. Only what the engine's own cache lacks of them is taken, in whole blocks, and one
+    /// token at least is always computed.
+    pub external_cached_tokens: usize,
     /// How its tokens are chosen.
     pub generation: Generation,
 }
@@ -40,6 +44,7 @@ impl Request {
             cache_salt: None,
             lora: None,
             skip_cache_read: false,
+            external_cached_tokens: 0,
             generation: Generation::default(),
         }
     }
@@ -52,6 +57,8 @@ pub struct Lora {
     pub name: Arc<str>,
     /// Where it was loaded from.
     pub path: Arc<str>,
+    /// Number that events carry beside the name, from 1 in order of loading.
+    pub id: u32,
 }
 
 /// How the tokens of one request are chosen and when they end.

@@ -186,7 +186,8 @@ impl Scheduler {
             self.pool.take_found(&found);
             sequence.table.extend_from_slice(&found);
             sequence.stored_blocks = found.len();
-            sequence.computed_tokens = found.len() * config.block_size_tokens;
+            sequence.computed_tokens =
+                found.len().max(external_blocks(config, sequence)) * config.block_size_tokens;
             sequence.new_tokens = (sequence.num_tokens() - sequence.computed_tokens).min(budget);
             let blocks =
                 (sequence.computed_tokens + sequence.new_tokens).div_ceil(config.block_size_tokens);
@@ -249,6 +250,13 @@ impl Scheduler {
             cached_tokens,
         });
     }
+}
+
+/// Leading blocks of the prompt that come from outside; the last token is always computed.
+fn external_blocks(config: &BatchConfig, sequence: &Sequence) -> usize {
+    let request = &sequence.request;
+    let most = request.prompt.len() - 1;
+    request.external_cached_tokens.min(most) / config.block_size_tokens
 }
 
 /// Makes the blocks that this step fills findable. That happens before the step is computed, so that a request admitted

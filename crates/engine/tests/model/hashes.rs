@@ -47,6 +47,7 @@ fn check(case: &Case) {
         lora: case.lora.as_ref().map(|(name, path)| Lora {
             name: name.as_str().into(),
             path: path.as_str().into(),
+            id: 1,
         }),
         cache_salt: case.salt.as_deref().map(Into::into),
     };

@@ -256,6 +256,7 @@ fn request(asked: &Asked, outputs: &HashMap<RequestId, Vec<u32>>) -> Request {
     let lora = asked.lora.as_deref().map(|name| Lora {
         name: name.into(),
         path: format!("/adapters/{name}").into(),
+        id: 1,
     });
     let cache_salt = asked.salt.as_deref().map(Into::into);
     let skip_cache_read = asked.skip_cache_read;

@@ -1,0 +1,201 @@
+//! Which arms run, and at which load?
+
+mod load;
+
+pub(crate) use load::Capacity;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use scheduler::{Document, PRESETS, SchedulingConfig, compile};
+
+use super::outcome::{Outcome, Report};
+use super::router::{FleetRouter, Router, RuleRouter};
+use super::rule::{Known, RULES};
+use super::settings::Settings;
+use super::show::progress::Progress;
+use super::source::Source;
+use super::world::World;
+
+/// What decides in one arm.
+#[derive(Clone)]
+pub(crate) enum Decider {
+    /// The gateway's own scheduling.
+    Scheduling(Box<SchedulingConfig>),
+    Rule(&'static Known),
+}
+
+/// One arm of a comparison.
+#[derive(Clone)]
+pub(crate) struct Arm {
+    pub(crate) name: String,
+    pub(crate) decider: Decider,
+}
+
+impl Arm {
+    /// A preset, a rule, a bound, or a file.
+    ///
+    /// # Errors
+    /// None of these, with a suggestion; a document that does not compile, with every problem.
+    pub(crate) fn named(name: &str, _replicas: usize) -> anyhow::Result<Self> {
+        let rule = |bare: &str| RULES.iter().find(|known| known.name == bare);
+        let bare = name
+            .strip_prefix("rule:")
+            .or_else(|| name.strip_prefix("bound:"));
+        let decider = if let Some(bare) = bare {
+            Decider::Rule(rule(bare).with_context(|| unknown(bare))?)
+        } else if PRESETS.iter().any(|preset| preset.name == name) {
+            Decider::Scheduling(Box::new(SchedulingConfig::preset(name)))
+        } else if let Some(known) = rule(name) {
+            Decider::Rule(known)
+        } else {
+            Decider::Scheduling(Box::new(document(name)?))
+        };
+        if let Decider::Scheduling(config) = &decider {
+            compile(config, 0).with_context(|| format!("--compare {name}"))?;
+        }
+        let bound = matches!(&decider, Decider::Rule(known) if known.bound);
+        Ok(Self {
+            name: match bound && !name.starts_with("bound:") {
+                true => format!("bound:{name}"),
+                false => name.to_owned(),
+            },
+            decider,
+        })
+    }
+
+    /// Round robin, against which loads are measured.
+    pub(crate) fn round_robin() -> Self {
+        Self {
+            name: "rule:round-robin".to_owned(),
+            decider: Decider::Rule(&RULES[0]),
+        }
+    }
+
+    pub(crate) fn is_bound(&self) -> bool {
+        matches!(&self.decider, Decider::Rule(known) if known.bound)
+    }
+
+    fn router(&self, settings: &Settings, gateway: usize) -> anyhow::Result<Box<dyn Router>> {
+        let replicas = settings.hardware.profiles.len();
+        let seed = settings
+            .seed
+            .wrapping_add(gateway as u64 * 0x9e37_79b9_7f4a_7c15);
+        Ok(match &self.decider {
+            Decider::Scheduling(config) => {
+                let compiled =
+                    compile(config, seed).with_context(|| format!("--compare {}", self.name))?;
+                Box::new(FleetRouter::new(compiled, replicas, settings.seed, seed))
+            }
+            Decider::Rule(known) => Box::new(RuleRouter::new(
+                (known.make)(replicas, seed),
+                replicas,
+                seed,
+            )),
+        })
+    }
+}
+
+fn unknown(name: &str) -> String {
+    let presets = PRESETS.iter().map(|preset| preset.name);
+    let rules = RULES.iter().map(|known| known.name);
+    let hint = scheduler::suggest(name, presets.chain(rules))
+        .map_or_else(String::new, |close| format!("; did you mean `{close}`?"));
+    format!("`{name}` is no preset, reference rule or readable file{hint} (--list names them)")
+}
+
+/// A scheduling document, or a gateway configuration that holds one.
+fn document(name: &str) -> anyhow::Result<SchedulingConfig> {
+    let text = match std::fs::read_to_string(name) {
+        Ok(text) => text,
+        Err(error) if name.contains(['/', '.']) => {
+            return Err(error).with_context(|| format!("cannot read {name}"));
+        }
+        Err(_) => anyhow::bail!(unknown(name)),
+    };
+    let document = Document::parse(&text).with_context(|| format!("--compare {name}"))?;
+    Ok(SchedulingConfig::document(document))
+}
+
+/// What is to be run.
+#[derive(Clone)]
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) source: Source,
+    pub(crate) arms: Vec<Arm>,
+    pub(crate) load: Option<f64>,
+    pub(crate) threads: usize,
+}
+
+/// Runs one arm to its end.
+///
+/// # Errors
+/// Bad input; an engine that cannot be built.
+pub(crate) fn run(
+    arm: &Arm,
+    settings: &Settings,
+    source: &Source,
+    progress: &Progress,
+) -> anyhow::Result<Outcome> {
+    let begun = Instant::now();
+    let mut jobs = source.open()?;
+    let world = World::new(settings, |gateway| arm.router(settings, gateway))?;
+    let bar = progress.arm(&arm.name);
+    let done = world.run(&mut *jobs, &mut |now, share| bar.tell(now, share))?;
+    Ok(Outcome::of(arm, settings, done, begun.elapsed()))
+}
+
+/// Runs every arm of a plan, several at once: arms share nothing, so how many does not change what comes out.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn compare(plan: &Plan) -> anyhow::Result<Report> {
+    let progress = Progress::new(plan.settings.seed);
+    let (source, capacity) = match plan.load {
+        Some(share) => {
+            let capacity = load::capacity(plan, &progress)?;
+            let factor = capacity.factor * share;
+            (plan.source.sped_up(factor), Some(capacity))
+        }
+        None => (plan.source.clone(), None),
+    };
+    let outcomes = all(&plan.arms, plan.threads, |arm| {
+        run(arm, &plan.settings, &source, &progress)
+    })?;
+    Ok(Report::of(plan, &source, capacity, outcomes))
+}
+
+/// Calls `run` for every item on at most `threads` threads; results in the order of the items.
+pub(crate) fn all<I: Sync, T: Send>(
+    items: &[I],
+    threads: usize,
+    run: impl Fn(&I) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else {
+                return done;
+            };
+            done.push((at, run(item)));
+        }
+    };
+    let mut done: Vec<(usize, anyhow::Result<T>)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads.min(items.len()))
+            .map(|_| scope.spawn(work))
+            .collect();
+        let mut done = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}

@@ -1,0 +1,41 @@
+//! How is a comparison shown?
+
+mod csv;
+mod list;
+pub(crate) mod progress;
+mod table;
+
+use std::path::Path;
+
+use anyhow::Context;
+
+pub(crate) use list::list;
+
+use super::args::Args;
+use super::outcome::Report;
+use crate::report;
+
+/// Standard output gets the table or the JSON object; files get what was asked for.
+///
+/// # Errors
+/// A file that cannot be written.
+pub(crate) fn emit(args: &Args, report: &Report) -> anyhow::Result<()> {
+    if args.json {
+        report::emit_json(report)?;
+    } else {
+        report::emit(&table::table(report))?;
+    }
+    if let Some(path) = &args.json_file {
+        let mut text = serde_json::to_string_pretty(report)?;
+        text.push('\n');
+        write(path, &text)?;
+    }
+    if let Some(path) = &args.csv {
+        write(path, &csv::csv(report))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
