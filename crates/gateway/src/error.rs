@@ -19,6 +19,8 @@ pub(crate) enum Refusal {
     Body(#[from] BodyError),
     #[error("the request body ended before it was complete")]
     BodyBroken,
+    #[error("model not found in request body")]
+    ModelMissing,
     #[error("send the body as `content-type: application/json`")]
     ContentType,
     #[error("the request body is larger than {max_bytes} bytes")]
@@ -43,6 +45,8 @@ pub(crate) enum Refusal {
     LostResponse,
     #[error("nothing is served at this path")]
     NotFound,
+    #[error("the route of this path leads to nothing that exists; its status says what is missing")]
+    RouteTarget,
     #[error("the method is not allowed here")]
     Method { allow: &'static str },
     #[error("protocol upgrades are not supported")]
@@ -86,7 +90,7 @@ fn all_failed(last: Failure) -> &'static str {
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::Body(_) | Self::BodyBroken => StatusCode::BAD_REQUEST,
+            Self::Body(_) | Self::BodyBroken | Self::ModelMissing => StatusCode::BAD_REQUEST,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
@@ -100,6 +104,11 @@ impl Refusal {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
             Self::Shed { .. } | Self::Connections { .. } => StatusCode::TOO_MANY_REQUESTS,
+            // What filters leave out is there, but has no room.
+            Self::NoEndpoint {
+                reason: NoEndpoint::AllFiltered { .. },
+                ..
+            } => StatusCode::TOO_MANY_REQUESTS,
             Self::NoEndpoint { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::AllFailed { last, .. } => match last {
                 Failure::ConnectRefused | Failure::ConnectTimeout => {
@@ -111,6 +120,7 @@ impl Refusal {
                 }
             },
             Self::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+            Self::RouteTarget => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -129,6 +139,7 @@ impl Refusal {
             StatusCode::NOT_IMPLEMENTED => "NotImplementedError",
             StatusCode::BAD_GATEWAY => "BadGatewayError",
             StatusCode::GATEWAY_TIMEOUT => "GatewayTimeoutError",
+            StatusCode::INTERNAL_SERVER_ERROR => "InternalServerError",
             _ => "ServiceUnavailableError",
         }
     }
@@ -137,7 +148,7 @@ impl Refusal {
     fn param(&self) -> Option<&'static str> {
         match self {
             Self::Body(BodyError::Type { field, .. } | BodyError::Missing { field }) => Some(field),
-            Self::UnknownModel { .. } => Some("model"),
+            Self::UnknownModel { .. } | Self::ModelMissing => Some("model"),
             Self::UnknownResponse { .. } | Self::LostResponse => Some("response_id"),
             _ => None,
         }
@@ -159,6 +170,20 @@ impl Refusal {
                 retry_after_seconds,
                 ..
             } if self.status() == StatusCode::SERVICE_UNAVAILABLE => Some(*retry_after_seconds),
+            _ => None,
+        }
+    }
+
+    /// Why the request was dropped, in the words data planes and dashboards of the field know; `None` for one that
+    /// was itself at fault.
+    pub(crate) fn dropped_reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Shed { .. } | Self::Connections { .. } => Some("rejected-saturated"),
+            Self::NoEndpoint {
+                reason: NoEndpoint::AllFiltered { .. },
+                ..
+            } => Some("rejected-saturated"),
+            Self::NoEndpoint { .. } => Some("rejected-no-endpoints"),
             _ => None,
         }
     }

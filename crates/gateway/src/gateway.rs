@@ -1,7 +1,7 @@
 //! What does everyone who carries a request share?
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
@@ -16,12 +16,14 @@ use crate::body::BodyLimits;
 use crate::control::ControlPaths;
 use crate::error::Refusal;
 use crate::frontend;
+use crate::frontend::ext_proc::{self, Certificates, Picker};
 use crate::metrics::Metrics;
 use crate::pick::Chance;
 use crate::route::Routes;
+use crate::sources::{SourceFigures, Sources};
 use crate::stored::StoredResponses;
 use crate::wire::Connections;
-use crate::{GatewayConfig, PoolRoute, admin};
+use crate::{GatewayConfig, PoolRoute, RouteRule, admin};
 
 /// The data path and its admin API; shared by all connections.
 pub struct Gateway {
@@ -37,6 +39,9 @@ pub struct Gateway {
     chance: Chance,
     draining: AtomicBool,
     no_pool: Arc<str>,
+    /// Set where requests are decided for a data plane.
+    pub(crate) picker: OnceLock<Arc<Picker>>,
+    pub(crate) sources: Arc<OnceLock<Sources>>,
 }
 
 impl Gateway {
@@ -46,6 +51,8 @@ impl Gateway {
         let routes = Arc::new(ArcSwap::from_pointee(Routes::new(pools)));
         let gate = Gate::new(config.max_in_flight);
         let mut metrics = Metrics::new();
+        let sources = Arc::default();
+        metrics.add_collector(Box::new(SourceFigures(Arc::clone(&sources))));
         metrics.add_collector(admin::collector(
             Arc::clone(&routes),
             clock.clone(),
@@ -59,6 +66,8 @@ impl Gateway {
             started_unix_seconds: unix.map_or(0, |since| since.as_secs()),
             draining: AtomicBool::new(false),
             no_pool: Arc::from(""),
+            picker: OnceLock::new(),
+            sources,
             config,
             routes,
             clock,
@@ -72,10 +81,44 @@ impl Gateway {
         self.routes.store(Arc::new(Routes::new(pools)));
     }
 
+    /// Replaces the pools and the rules that lead to them; requests that no rule holds for are answered 404.
+    pub fn set_routes(&self, pools: Vec<PoolRoute>, rules: Vec<RouteRule>) {
+        self.routes.store(Arc::new(Routes::with_rules(pools, rules)));
+    }
+
+    /// Has the admin pages say how current the sources of pools and rules are, and readiness wait for them. Once only.
+    pub fn watch_sources(&self, sources: Sources) {
+        // A second set would only be missing from the pages.
+        let _ = self.sources.set(sources);
+    }
+
     /// Serves clients until `stop`; then `/readyz` turns 503, nothing new is accepted and requests in flight may
     /// end within `drain_timeout_ms`. Returns once all connections are closed.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
         frontend::serve(self, listener, stop).await;
+    }
+
+    /// Decides requests for a data plane (Envoy's external processing) until `stop`; then says that it is not ready,
+    /// serves on for the picker's drain time, and returns once all streams have ended. Plain text without `tls`.
+    pub async fn serve_picker(
+        self: Arc<Self>,
+        picker: Arc<Picker>,
+        listener: TcpListener,
+        tls: Option<Certificates>,
+        stop: CancellationToken,
+    ) {
+        // A second picker would only be missing from the admin pages.
+        let _ = self.picker.set(Arc::clone(&picker));
+        ext_proc::serve(self, picker, listener, tls, stop).await;
+    }
+
+    /// Serves the gRPC health protocol until `stop`.
+    pub async fn serve_grpc_health(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) {
+        ext_proc::serve_health(self, listener, stop).await;
     }
 
     /// Serves `/metrics`, `/healthz`, `/readyz` and `/admin/…` until `stop`.
@@ -88,9 +131,24 @@ impl Gateway {
         self.draining.load(Relaxed)
     }
 
-    /// Whether requests can be served: some endpoint is ready and no stop was asked for.
+    /// Whether requests can be served: some endpoint is ready, or all sources of endpoints were read, and no stop was
+    /// asked for.
     pub fn is_ready(&self) -> bool {
-        !self.is_draining() && self.routes.load().any_ready()
+        let known = || match self.sources.get() {
+            Some(sources) => sources().iter().all(|source| source.synced),
+            None => self.routes.load().any_ready(),
+        };
+        !self.is_draining() && known()
+    }
+
+    /// Whether it is known who is there: every pool has endpoints, of which each was probed at least once.
+    pub(crate) fn is_synced(&self) -> bool {
+        let routes = self.routes.load();
+        routes.pools.iter().all(|pool| {
+            let view = pool.fleet().view();
+            let probed = |endpoint: &fleet::EndpointView| endpoint.health != fleet::Health::Unknown;
+            view.endpoints.iter().all(probed)
+        })
     }
 
     /// Requests admitted and not ended.
@@ -104,6 +162,11 @@ impl Gateway {
 
     pub(crate) fn rng(&self) -> Rng {
         self.chance.rng()
+    }
+
+    /// At least 0, less than 1.
+    pub(crate) fn chance_of_share(&self) -> f64 {
+        self.chance.unit()
     }
 
     pub(crate) fn no_pool(&self) -> Arc<str> {

@@ -16,6 +16,10 @@ pub(crate) const CACHED_TOKENS: HeaderName = HeaderName::from_static("x-prefixga
 pub(crate) const EXPLAIN: HeaderName = HeaderName::from_static("x-prefixgate-explain");
 /// Every candidate's total and scores.
 pub(crate) const SCORES: HeaderName = HeaderName::from_static("x-prefixgate-scores");
+/// Names the model that a data plane's own configuration wants in place of the client's.
+pub(crate) const MODEL_REWRITE: HeaderName = HeaderName::from_static("x-llm-d-model-name-rewrite");
+/// Whom a request counts for.
+pub(crate) const FAIRNESS_ID: HeaderName = HeaderName::from_static("x-llm-d-inference-fairness-id");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Headers about one connection, RFC 9110 section 7.6.1 and its customary additions.
@@ -65,6 +69,40 @@ static SYSTEM_OWNED_PREFIXES: [&str; 3] = [
     "x-video-",
     "x-gateway-destination-endpoint",
 ];
+
+/// Headers with two spellings, the current one first; that one wins where both are sent.
+static SPELLINGS: [(&str, &str); 5] = [
+    (
+        "x-llm-d-inference-fairness-id",
+        "x-gateway-inference-fairness-id",
+    ),
+    (
+        "x-llm-d-inference-objective",
+        "x-gateway-inference-objective",
+    ),
+    ("x-llm-d-model-name-rewrite", "x-gateway-model-name-rewrite"),
+    ("x-llm-d-slo-ttft-ms", "x-slo-ttft-ms"),
+    ("x-llm-d-slo-tpot-ms", "x-slo-tpot-ms"),
+];
+
+/// Makes what was sent under one spelling readable under both.
+pub(crate) fn unite_spellings(headers: &mut HeaderMap) {
+    for (current, older) in SPELLINGS {
+        if let Some(value) = headers.get(current).cloned() {
+            if headers.contains_key(older) {
+                headers.insert(HeaderName::from_static(older), value);
+            }
+        } else if let Some(value) = headers.get(older).cloned() {
+            headers.insert(HeaderName::from_static(current), value);
+        }
+    }
+}
+
+/// Names of the system-owned headers in `headers`.
+pub(crate) fn system_owned(headers: &HeaderMap) -> Vec<String> {
+    let names = headers.keys().filter(|name| is_system_owned(name));
+    names.map(|name| name.as_str().to_owned()).collect()
+}
 
 /// Pinned data-parallel rank, set from the endpoint.
 const RANK: HeaderName = HeaderName::from_static("x-data-parallel-rank");

@@ -28,13 +28,18 @@ mod record;
 mod reply;
 mod route;
 mod scores;
+mod sources;
 mod splice;
 mod sticky;
 mod stored;
+mod table;
 mod tail;
 mod watch;
 mod wire;
 
 pub use config::GatewayConfig;
+pub use frontend::ext_proc::{Certificates, Picker, PickerConfig, TlsSettings};
 pub use gateway::Gateway;
 pub use route::{ClientKey, PoolRoute};
+pub use sources::{SourceReport, Sources};
+pub use table::{HeaderEdits, PathMatch, PathRewrite, RequestMatch, RouteRule, RouteTarget};

@@ -46,7 +46,7 @@ pub(crate) fn answer(
 fn pools(routes: &Routes, named: Option<&Arc<Pool>>) -> Vec<Arc<Pool>> {
     match named {
         Some(pool) => vec![Arc::clone(pool)],
-        None => routes.pools.clone(),
+        None => routes.by_model.clone(),
     }
 }
 
@@ -74,7 +74,11 @@ pub(crate) fn readiness(gateway: &Gateway, ready: bool) -> Response<Reply> {
 }
 
 pub(crate) fn metrics(gateway: &Gateway) -> Response<Reply> {
-    let mut response = Response::new(Reply::whole(gateway.metrics.page()));
+    let mut response = Response::new(Reply::whole(
+        gateway
+            .metrics
+            .page(gateway.picker.get().map(|picker| picker.registry())),
+    ));
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),

@@ -136,11 +136,15 @@ impl Metrics {
         self.registry.register_collector(collector);
     }
 
-    /// The page.
-    pub(crate) fn page(&self) -> String {
+    /// The page; `further` figures stand on it too.
+    pub(crate) fn page(&self, further: Option<&Registry>) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
-        let _ = text::encode(&mut page, &self.registry);
+        let _ = text::encode_registry(&mut page, &self.registry);
+        if let Some(further) = further {
+            let _ = text::encode_registry(&mut page, further);
+        }
+        let _ = text::encode_eof(&mut page);
         page
     }
 }

@@ -1,9 +1,13 @@
 //! Which way does every request go? Parse, admit, fingerprint, pick, forward.
+//!
+//! [`enter`] and [`decide`] are the same for every frontend. What follows differs: the HTTP frontend forwards to
+//! the picked endpoint, the endpoint picker tells its data plane where to.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine_api::openai::Route;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -13,8 +17,10 @@ use crate::fingerprint::Fingerprint;
 use crate::forward::{self, Landed, Trip};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::pick::{Among, Picked};
 use crate::record::Record;
 use crate::reply::Reply;
+use crate::route::{Place, Pool, Routes};
 use crate::wire::Payload;
 use crate::{access, headers, local, parse, pick, sticky};
 
@@ -22,6 +28,33 @@ use crate::{access, headers, local, parse, pick, sticky};
 enum Passage {
     Local(Response<Reply>),
     Forwarded(Box<Landed>),
+}
+
+/// What a request's path says.
+pub(crate) struct Entered {
+    pub(crate) routes: Arc<Routes>,
+    pub(crate) place: Place,
+}
+
+/// What a frontend asks for beside what the request says.
+#[derive(Default)]
+pub(crate) struct Terms {
+    pub(crate) among: Among,
+    /// A body that is read must name its model.
+    pub(crate) model_required: bool,
+    /// Keep every candidate's scores.
+    pub(crate) explain: bool,
+}
+
+/// A request with its endpoint reserved; nothing has been sent.
+pub(crate) struct Decided {
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) fingerprint: Fingerprint,
+    /// Set where the body must go out other than it came.
+    pub(crate) rewritten: Option<bytes::Bytes>,
+    pub(crate) picked: Picked,
+    /// The response is asked for as a stream.
+    pub(crate) stream: bool,
 }
 
 /// Carries one request to its response; every error is a response too.
@@ -52,32 +85,89 @@ async fn travel(
     record: &mut Record,
 ) -> Result<Passage, Refusal> {
     let deadline = Instant::now() + Duration::from_millis(gateway.config.total_timeout_ms);
-    inbound.check()?;
-    let routes = gateway.routes.load_full();
-    let place = routes.place(inbound.uri.path());
-    inbound.prefix_bytes = place.prefix_bytes;
-    if let Some(answer) = local::answer(gateway, &routes, place.pool.as_ref(), &inbound) {
+    let entered = enter(gateway, &mut inbound)?;
+    let Entered { routes, place } = &entered;
+    if let Some(answer) = local::answer(gateway, routes, place.pool.as_ref(), &inbound) {
         return answer.map(Passage::Local);
     }
-    if gateway.control.refuses(inbound.path()) {
-        return Err(Refusal::ControlPath);
-    }
-    gateway.shed_early()?;
+    may_pass(gateway, &inbound)?;
 
     let route = parse::route(&inbound);
     let receiving = parse::receive(gateway, &inbound, route, body);
     let mut payload = tokio::time::timeout_at(deadline, receiving)
         .await
         .unwrap_or(Err(Refusal::BodySlow))?;
-    let view = parse::view(route, &payload)?;
-    let home = sticky::home(gateway, &inbound, view.as_ref())?;
-    let pool = parse::choose(
-        &routes,
-        &place,
-        inbound.path(),
-        view.as_ref(),
-        home.as_ref(),
+    let decided = decide(
+        gateway,
+        &entered,
+        &inbound,
+        route,
+        &payload,
+        &Terms::default(),
+        record,
     )?;
+    if let Some(rewritten) = decided.rewritten {
+        payload = Payload::Whole(rewritten);
+    }
+
+    let trip = Trip::new(
+        gateway,
+        decided.pool,
+        inbound,
+        decided.fingerprint,
+        payload,
+        deadline,
+    );
+    let landed = forward::forward(trip, decided.picked, record).await?;
+    Ok(Passage::Forwarded(Box::new(landed)))
+}
+
+/// Looks at what a request says before its body.
+///
+/// # Errors
+/// What no engine should see: tunnels, echoes, upgrades.
+pub(crate) fn enter(gateway: &Gateway, inbound: &mut Inbound) -> Result<Entered, Refusal> {
+    inbound.check()?;
+    let routes = gateway.routes.load_full();
+    let place = routes.enter(inbound, || gateway.chance_of_share())?;
+    inbound.prefix_bytes = place.prefix_bytes;
+    Ok(Entered { routes, place })
+}
+
+/// Refuses, before a body is read, what would be refused whatever it says.
+///
+/// # Errors
+/// [`Refusal::ControlPath`], or [`Refusal::Shed`] while there is no room.
+pub(crate) fn may_pass(gateway: &Gateway, inbound: &Inbound) -> Result<(), Refusal> {
+    if gateway.control.refuses(inbound.path()) {
+        return Err(Refusal::ControlPath);
+    }
+    gateway.shed_early()
+}
+
+/// Parse, admit, fingerprint, pick: everything between a whole request and the endpoint it goes to.
+///
+/// # Errors
+/// Every reason not to send it anywhere.
+pub(crate) fn decide(
+    gateway: &Arc<Gateway>,
+    entered: &Entered,
+    inbound: &Inbound,
+    route: Route,
+    payload: &Payload,
+    terms: &Terms,
+    record: &mut Record,
+) -> Result<Decided, Refusal> {
+    let Entered { routes, place } = entered;
+    let view = parse::view(route, payload)?;
+    if terms.model_required
+        && let Some(view) = &view
+        && view.model.as_deref().unwrap_or_default().is_empty()
+    {
+        return Err(Refusal::ModelMissing);
+    }
+    let home = sticky::home(gateway, inbound, view.as_ref())?;
+    let pool = parse::choose(routes, place, inbound.path(), view.as_ref(), home.as_ref())?;
     if pool.route.parsers.claim(inbound.path()).is_none() {
         return Err(Refusal::Unclaimed);
     }
@@ -88,15 +178,17 @@ async fn travel(
 
     let begun = gateway.clock.now();
     let mut fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, &inbound.headers);
-    fingerprint.explain = gateway.config.response_headers && inbound.wants_explanation();
-    if let Some(rewritten) = parse::rewrite(&pool, view.as_ref(), salt, &payload)? {
-        payload = Payload::Whole(rewritten);
-    }
+    let shown = gateway.config.response_headers && inbound.wants_explanation();
+    fingerprint.explain = shown || terms.explain;
+    let rewritten = parse::rewrite(&pool, view.as_ref(), salt, payload)?;
 
-    let picked = pick::pick(gateway, &pool, &fingerprint, home.as_ref())?;
+    let picked = pick::pick(gateway, &pool, &fingerprint, home.as_ref(), &terms.among)?;
     record.decided(&picked, gateway.clock.now().saturating_sub(begun));
-
-    let trip = Trip::new(gateway, pool, inbound, fingerprint, payload, deadline);
-    let landed = forward::forward(trip, picked, record).await?;
-    Ok(Passage::Forwarded(Box::new(landed)))
+    Ok(Decided {
+        stream: view.is_some_and(|view| view.stream),
+        pool,
+        fingerprint,
+        rewritten,
+        picked,
+    })
 }

@@ -22,6 +22,37 @@ pub(crate) struct Picked {
     pub(crate) pinned: bool,
 }
 
+/// Which endpoints of its pool a request may go to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Among {
+    #[default]
+    All,
+    /// Those with one of these addresses: `ip:port`, or `ip` for every port of it.
+    Listed(Vec<String>),
+}
+
+impl Among {
+    /// The pool's endpoints that are left out.
+    pub(crate) fn barred(&self, pool: &Pool) -> Vec<Slot> {
+        let Self::Listed(addresses) = self else {
+            return Vec::new();
+        };
+        let view = pool.fleet().view();
+        let listed = |address: &str| {
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            addresses
+                .iter()
+                .any(|listed| listed == address || listed == host || listed == bare)
+        };
+        let out = view
+            .endpoints
+            .iter()
+            .filter(|endpoint| !listed(&endpoint.spec.address));
+        out.map(|endpoint| endpoint.slot).collect()
+    }
+}
+
 /// Decides and reserves; for a request with state, reserves where the state is.
 ///
 /// # Errors
@@ -31,13 +62,23 @@ pub(crate) fn pick(
     pool: &Arc<Pool>,
     fingerprint: &Fingerprint,
     home: Option<&Home>,
+    among: &Among,
 ) -> Result<Picked, Refusal> {
     let now = gateway.clock.now();
     let fleet = pool.fleet();
     let Some(home) = home else {
         let mut rng = gateway.rng();
-        let picked = fingerprint.with_request(&[], |request| fleet.pick(request, now, &mut rng));
-        let picked = picked.map_err(|reason| gateway.no_endpoint(reason))?;
+        let barred = among.barred(pool);
+        let picked =
+            fingerprint.with_request(&barred, |request| fleet.pick(request, now, &mut rng));
+        let picked = picked.map_err(|reason| match reason {
+            NoEndpoint::Exhausted if !barred.is_empty() => {
+                gateway.no_endpoint(NoEndpoint::NoneReady {
+                    pool: format!("{} among those that the subset hint names", pool.name),
+                })
+            }
+            reason => gateway.no_endpoint(reason),
+        })?;
         return Ok(Picked {
             reservation: picked.reservation,
             decision: picked.decision,

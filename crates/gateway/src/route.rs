@@ -7,6 +7,8 @@ use fleet::{Fleet, Health};
 use http::HeaderValue;
 
 use crate::error::Refusal;
+use crate::inbound::Inbound;
+use crate::table::{RouteRule, Table};
 use scheduler::Parsers;
 
 /// Longest part of an unknown model's name that an error repeats, characters.
@@ -44,6 +46,8 @@ pub struct PoolRoute {
     pub parsers: Parsers,
     /// Keys that clients must show; empty for no check.
     pub client_keys: Vec<ClientKey>,
+    /// Whether a request that no path brings here may come by its model's name.
+    pub by_model: bool,
     /// For `https` endpoints.
     pub tls: Option<Arc<rustls::ClientConfig>>,
 }
@@ -73,6 +77,7 @@ impl PoolRoute {
             pass_client_authorization: true,
             parsers: Parsers::default(),
             client_keys: Vec::new(),
+            by_model: true,
             tls: None,
         }
     }
@@ -147,7 +152,11 @@ impl Pool {
 /// All pools.
 pub(crate) struct Routes {
     pub(crate) pools: Vec<Arc<Pool>>,
+    /// Those of them that are found by a model's name.
+    pub(crate) by_model: Vec<Arc<Pool>>,
     default: usize,
+    /// Rules that come before everything else; without any, the pools' own paths are all there is.
+    pub(crate) table: Option<Table>,
 }
 
 /// Where a path leads.
@@ -160,14 +169,63 @@ pub(crate) struct Place {
 
 impl Routes {
     pub(crate) fn new(pools: Vec<PoolRoute>) -> Self {
-        let default = pools.iter().position(|pool| pool.default).unwrap_or(0);
+        let pools: Vec<Arc<Pool>> = pools
+            .into_iter()
+            .map(|route| Arc::new(Pool::new(route)))
+            .collect();
+        let by_model: Vec<Arc<Pool>> = pools
+            .iter()
+            .filter(|pool| pool.route.by_model)
+            .cloned()
+            .collect();
         Self {
-            pools: pools
-                .into_iter()
-                .map(|route| Arc::new(Pool::new(route)))
-                .collect(),
-            default,
+            default: by_model
+                .iter()
+                .position(|pool| pool.route.default)
+                .unwrap_or(0),
+            pools,
+            by_model,
+            table: None,
         }
+    }
+
+    pub(crate) fn with_rules(pools: Vec<PoolRoute>, rules: Vec<RouteRule>) -> Self {
+        Self {
+            table: Some(Table::new(rules)),
+            ..Self::new(pools)
+        }
+    }
+
+    /// Where a request leads; what its rule says is done to it. `chance` draws shares.
+    ///
+    /// # Errors
+    /// [`Refusal::NotFound`] where rules are in force and none holds, but for what is found by model or answered here;
+    /// [`Refusal::RouteTarget`] where the rule leads nowhere.
+    pub(crate) fn enter(
+        &self,
+        inbound: &mut Inbound,
+        chance: impl FnOnce() -> f64,
+    ) -> Result<Place, Refusal> {
+        let Some(table) = &self.table else {
+            return Ok(self.place(inbound.uri.path()));
+        };
+        let Some(hit) = table.find(inbound) else {
+            let path = inbound.uri.path();
+            let place = self.place(path);
+            let ours = matches!(path, "/health" | "/readyz" | "/metrics" | "*");
+            let model = path.starts_with("/v1/") && !self.by_model.is_empty();
+            return match place.pool.is_some() || ours || model {
+                true => Ok(place),
+                false => Err(Refusal::NotFound),
+            };
+        };
+        let name = hit.target(chance()).and_then(|target| target.pool.as_ref());
+        let pool = name.and_then(|name| self.by_name(name)).cloned();
+        hit.rewrite(inbound);
+        Ok(Place {
+            pool: Some(pool.ok_or(Refusal::RouteTarget)?),
+            prefix_bytes: 0,
+        })
     }
 
     pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<Pool>> {
@@ -198,7 +256,7 @@ impl Routes {
     }
 
     pub(crate) fn is_default(&self, pool: &Arc<Pool>) -> bool {
-        self.pools
+        self.by_model
             .get(self.default)
             .is_some_and(|default| Arc::ptr_eq(default, pool))
     }
@@ -208,7 +266,7 @@ impl Routes {
     /// # Errors
     /// [`Refusal::NotFound`] without any pool.
     pub(crate) fn default_pool(&self) -> Result<&Arc<Pool>, Refusal> {
-        self.pools.get(self.default).ok_or(Refusal::NotFound)
+        self.by_model.get(self.default).ok_or(Refusal::NotFound)
     }
 
     /// The pool that serves `model`; `named` is the one the path named, and then no other is asked.
@@ -229,7 +287,7 @@ impl Routes {
         }
         let asked = match named {
             Some(pool) => std::slice::from_ref(pool),
-            None => self.pools.as_slice(),
+            None => self.by_model.as_slice(),
         };
         let knowing = asked.iter().find(|pool| pool.knows(model));
         let guess = || {

@@ -24,6 +24,13 @@ pub(crate) fn compact(reasons: &[CandidateReason]) -> String {
     line
 }
 
+/// Every remaining candidate's total, by name.
+pub(crate) fn totals(reasons: &[CandidateReason]) -> Vec<(String, f64)> {
+    let kept = reasons.iter().filter(|reason| reason.removed.is_none());
+    kept.map(|reason| (reason.name.to_string(), f64::from(reason.total)))
+        .collect()
+}
+
 fn candidate(reason: &CandidateReason, line: &mut String) {
     // Writing to a string does not fail.
     if let Some((filter, _)) = &reason.removed {

@@ -16,6 +16,15 @@ struct State {
     ready: bool,
     draining: bool,
     requests_in_flight: usize,
+    /// Where requests are decided for a data plane.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    picker: Option<crate::frontend::ext_proc::Report>,
+    /// How current what pools and rules were made from is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discovery: Option<Vec<crate::SourceReport>>,
+    /// Rules in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rules: Option<usize>,
     pools: Vec<PoolState>,
 }
 
@@ -48,6 +57,9 @@ pub(super) fn answer(gateway: &Gateway) -> Response<Reply> {
         ready: gateway.is_ready(),
         draining: gateway.is_draining(),
         requests_in_flight: gateway.in_flight(),
+        picker: gateway.picker.get().map(|picker| picker.report()),
+        discovery: gateway.sources.get().map(|sources| sources()),
+        rules: routes.table.as_ref().map(crate::table::Table::len),
         pools: pools.collect(),
     };
     local::json_body(StatusCode::OK, &state)
