@@ -7,5 +7,6 @@
 pub mod desired;
 pub mod discovery;
 pub mod reconcile;
+pub mod schedule;
 pub mod status;
 pub mod types;
