@@ -4,10 +4,11 @@
 //! the corpora through them on a stable compiler.
 
 use engine_api::dialect::{self, Dialect};
+use engine_api::kv_events::{Batch, Frames, KvEvent, Topic};
 use engine_api::metrics::{self, Selector};
 use engine_api::openai::{self, Route};
 use engine_api::sse::{self, Event, SseReader};
-use engine_api::usage;
+use engine_api::{usage, zmtp};
 
 const ROUTES: [Route; 6] = [
     Route::Completions,
@@ -90,5 +91,51 @@ pub fn metrics_page(data: &[u8]) {
 pub fn models(data: &[u8]) {
     if let Err(error) = engine_api::models::parse(data) {
         assert!(!error.to_string().is_empty());
+    }
+}
+
+/// Every payload is a batch or refused; stored blocks are full, and no more is kept than was sent.
+pub fn kv_events(data: &[u8]) {
+    let (topic, payload) = data.split_at(data.len().min(8));
+    Topic::parse(topic);
+    if let Ok(frames) = Frames::of(&[topic, topic, payload]) {
+        assert_eq!(frames.payload, payload);
+    }
+    match Batch::decode(data) {
+        Ok(batch) => {
+            for event in &batch.events {
+                if let KvEvent::Stored(stored) = event {
+                    let blocks = stored.block_hashes.len();
+                    assert_eq!(
+                        stored.token_ids.len(),
+                        blocks * stored.block_size_tokens as usize
+                    );
+                    assert!(stored.token_ids.len() <= data.len());
+                    assert!(stored.extra_keys.len() <= data.len());
+                }
+            }
+            assert!(batch.events.len() + batch.unknown_events as usize <= data.len());
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Every connection's bytes are frames within the limit or refused.
+pub fn zmtp(data: &[u8]) {
+    const MAX_BYTES: usize = 4096;
+    if let Some(greeting) = data.first_chunk() {
+        let _ = zmtp::check_greeting(greeting);
+    }
+    let mut rest = data;
+    while let Ok(Some((frame, taken))) = zmtp::frame(rest, MAX_BYTES) {
+        assert!(taken >= 2 && frame.body.len() <= MAX_BYTES);
+        if frame.command
+            && let Ok(zmtp::Command::Ping(context)) = zmtp::command(frame.body)
+        {
+            let mut out = Vec::new();
+            zmtp::write_pong(&context, &mut out);
+            assert!(matches!(zmtp::frame(&out, 64), Ok(Some(_))));
+        }
+        rest = &rest[taken..];
     }
 }

@@ -8,9 +8,11 @@
 pub mod dialect;
 pub mod error_body;
 mod json;
+pub mod kv_events;
 pub mod metrics;
 pub mod models;
 pub mod openai;
 mod read;
 pub mod sse;
 pub mod usage;
+pub mod zmtp;

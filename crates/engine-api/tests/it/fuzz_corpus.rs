@@ -43,3 +43,13 @@ fn pages_replayed() {
 fn listings_replayed() {
     replay("models", bodies::models);
 }
+
+#[test]
+fn kv_events_replayed() {
+    replay("kv_events", bodies::kv_events);
+}
+
+#[test]
+fn connections_replayed() {
+    replay("zmtp", bodies::zmtp);
+}
