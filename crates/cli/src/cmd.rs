@@ -5,6 +5,7 @@ mod config;
 mod cost;
 mod docs;
 mod engine;
+pub(crate) mod epp;
 mod explain;
 mod guard;
 mod plugins;
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Up(Box<up::Args>),
     /// The gateway before replicas that already run.
     Serve(Box<serve::Args>),
+    /// The endpoint picker for Envoy, Istio and GKE (ext_proc).
+    Epp(Box<epp::Args>),
     /// One vLLM-compatible model server.
     Engine(Box<engine::Args>),
     /// Load over real sockets, and reports of it.
@@ -50,13 +53,14 @@ pub(crate) enum Command {
 impl Command {
     /// Servers log at info; tools keep the terminal for their answer and log warnings only.
     pub(crate) fn logs_by_default(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Engine(_))
+        matches!(self, Self::Serve(_) | Self::Epp(_) | Self::Engine(_))
     }
 
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Up(args) => up::run(*args).await,
             Self::Serve(args) => serve::run(*args).await,
+            Self::Epp(args) => epp::run(*args).await,
             Self::Engine(args) => engine::run(*args).await,
             Self::Bench(args) => bench::run(*args).await,
             Self::Verify(args) => verify::run(*args).await,

@@ -8,7 +8,7 @@ mod resolve;
 mod schema;
 
 pub(crate) use load::{ConfigError, load};
-pub(crate) use resolve::{Overrides, Resolved, resolve};
+pub(crate) use resolve::{Overrides, Resolved, check, resolve};
 pub(crate) use schema::{markdown, schema};
 
 use std::collections::BTreeMap;

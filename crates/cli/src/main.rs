@@ -35,7 +35,11 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let words = match cmd::epp::without_foreign(std::env::args().collect()) {
+        Ok(words) => words,
+        Err(error) => return fail(&anyhow::Error::msg(error)),
+    };
+    let cli = Cli::parse_from(words);
     logging::start(cli.verbose, cli.log_json, cli.command.logs_by_default());
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

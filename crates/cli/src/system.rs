@@ -86,7 +86,11 @@ impl System {
     }
 }
 
-async fn start_pool(
+/// Builds a pool and starts what feeds it.
+///
+/// # Errors
+/// An endpoint file is unreadable, a key's variable is unset, scheduling does not compile.
+pub(crate) async fn start_pool(
     config: &Config,
     entry: &Pool,
     seed: u64,
@@ -182,7 +186,7 @@ pub(crate) async fn bind(address: SocketAddr, flag: &str) -> anyhow::Result<TcpL
 }
 
 /// A seed from the process's own randomness, for when none is configured.
-fn drawn_seed() -> u64 {
+pub(crate) fn drawn_seed() -> u64 {
     use std::hash::{BuildHasher, RandomState};
 
     RandomState::new().hash_one(std::process::id())

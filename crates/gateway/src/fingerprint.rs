@@ -94,6 +94,9 @@ fn chains(view: &RequestView<'_>, pool: &Pool, model: &str, salt: Option<&str>) 
         lora: None,
         cache_salt: salt,
     };
+    if !pool.fleet().profile().reads_prefix() {
+        return lengths(&view.prompt);
+    }
     hash(&view.prompt, pool, namespace)
 }
 
@@ -114,6 +117,17 @@ fn hash(prompt: &Prompt<'_>, pool: &Pool, namespace: Namespace<'_>) -> Vec<Chain
         }
     });
     hashers.into_iter().map(ChainHasher::finish).collect()
+}
+
+/// How long each prompt is, for a profile that reads nothing else of it.
+fn lengths(prompt: &Prompt<'_>) -> Vec<Chain> {
+    let mut bytes = vec![0; prompt.count().min(MAX_HASHED_PROMPTS)];
+    streams(prompt, |number, piece| {
+        if let Some(bytes) = bytes.get_mut(number) {
+            *bytes += piece.len() as u64;
+        }
+    });
+    bytes.into_iter().map(Chain::unhashed).collect()
 }
 
 /// About how long the canonical stream will be, where that is known without walking it.

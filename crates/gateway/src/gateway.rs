@@ -83,7 +83,8 @@ impl Gateway {
 
     /// Replaces the pools and the rules that lead to them; requests that no rule holds for are answered 404.
     pub fn set_routes(&self, pools: Vec<PoolRoute>, rules: Vec<RouteRule>) {
-        self.routes.store(Arc::new(Routes::with_rules(pools, rules)));
+        self.routes
+            .store(Arc::new(Routes::with_rules(pools, rules)));
     }
 
     /// Has the admin pages say how current the sources of pools and rules are, and readiness wait for them. Once only.
@@ -121,9 +122,18 @@ impl Gateway {
         ext_proc::serve_health(self, listener, stop).await;
     }
 
+    /// As [`Gateway::serve_admin`], but `/admin/…` to this machine only: for a port that others scrape.
+    pub async fn serve_picker_admin(
+        self: Arc<Self>,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) {
+        admin::serve(self, listener, admin::Trusted::Local, stop).await;
+    }
+
     /// Serves `/metrics`, `/healthz`, `/readyz` and `/admin/…` until `stop`.
     pub async fn serve_admin(self: Arc<Self>, listener: TcpListener, stop: CancellationToken) {
-        admin::serve(self, listener, stop).await;
+        admin::serve(self, listener, admin::Trusted::Everyone, stop).await;
     }
 
     /// Whether a stop was asked for.
@@ -166,7 +176,9 @@ impl Gateway {
 
     /// At least 0, less than 1.
     pub(crate) fn chance_of_share(&self) -> f64 {
-        self.chance.unit()
+        use rand::Rng as _;
+
+        self.chance.rng().random()
     }
 
     pub(crate) fn no_pool(&self) -> Arc<str> {

@@ -98,7 +98,11 @@ impl Table {
         let mut order = Vec::new();
         for (at, rule) in rules.iter().enumerate() {
             let any = [RequestMatch::default()];
-            let matches = if rule.matches.is_empty() { &any[..] } else { &rule.matches };
+            let matches = if rule.matches.is_empty() {
+                &any[..]
+            } else {
+                &rule.matches
+            };
             let hosts: Vec<Option<&String>> = match rule.hosts.is_empty() {
                 true => vec![None],
                 false => rule.hosts.iter().map(Some).collect(),
@@ -132,7 +136,10 @@ impl Table {
     pub(crate) fn find(&self, inbound: &Inbound) -> Option<Hit<'_>> {
         let host = host_of(&inbound.uri, &inbound.headers);
         let entry = self.order.iter().find(|entry| {
-            entry.host.as_deref().is_none_or(|wanted| host_fits(wanted, &host))
+            entry
+                .host
+                .as_deref()
+                .is_none_or(|wanted| host_fits(wanted, &host))
                 && entry.found.fits(inbound)
         })?;
         Some(Hit {
@@ -145,7 +152,12 @@ impl Table {
 impl Hit<'_> {
     /// The target of a request for which `chance` (at least 0, less than 1) was drawn. `None` where the rule has none.
     pub(crate) fn target(&self, chance: f64) -> Option<&RouteTarget> {
-        let total: u64 = self.rule.targets.iter().map(|target| u64::from(target.weight)).sum();
+        let total: u64 = self
+            .rule
+            .targets
+            .iter()
+            .map(|target| u64::from(target.weight))
+            .sum();
         let mut left = (chance * total as f64) as u64;
         self.rule.targets.iter().find(|target| {
             let weight = u64::from(target.weight);
@@ -178,7 +190,10 @@ impl Hit<'_> {
                 joined(replacement, rest)
             }
         };
-        let query = inbound.uri.query().map_or(String::new(), |query| format!("?{query}"));
+        let query = inbound
+            .uri
+            .query()
+            .map_or(String::new(), |query| format!("?{query}"));
         let mut parts = inbound.uri.clone().into_parts();
         // What was a path and is joined from paths is one.
         if let Ok(rewritten) = format!("{path}{query}").parse() {
@@ -201,7 +216,9 @@ fn joined(start: &str, rest: &str) -> String {
 
 impl RequestMatch {
     fn fits(&self, inbound: &Inbound) -> bool {
-        self.method.as_ref().is_none_or(|method| *method == inbound.method)
+        self.method
+            .as_ref()
+            .is_none_or(|method| *method == inbound.method)
             && self.path.fits(inbound.uri.path())
             && self.headers.iter().all(|(name, wanted)| {
                 let mut values = inbound.headers.get_all(name).iter();
@@ -236,7 +253,9 @@ fn url_pairs(query: &str) -> impl Iterator<Item = (String, String)> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let plain = |text: &str| {
             let text = text.replace('+', " ");
-            percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned()
+            percent_encoding::percent_decode_str(&text)
+                .decode_utf8_lossy()
+                .into_owned()
         };
         (plain(key), plain(value))
     })
@@ -269,7 +288,9 @@ fn rank_host(host: Option<&str>) -> (u8, Reverse<usize>) {
     }
 }
 
-fn rank_match(found: &RequestMatch) -> (bool, Reverse<usize>, bool, Reverse<usize>, Reverse<usize>) {
+fn rank_match(
+    found: &RequestMatch,
+) -> (bool, Reverse<usize>, bool, Reverse<usize>, Reverse<usize>) {
     let (prefix, length) = match &found.path {
         PathMatch::Exact(path) => (false, path.len()),
         PathMatch::Prefix(path) => (true, path.trim_end_matches('/').len()),

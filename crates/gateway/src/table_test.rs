@@ -51,7 +51,11 @@ fn rule(route: &str, matches: Vec<RequestMatch>) -> RouteRule {
 fn check(rules: &[RouteRule], request: &str, expected: Option<&str>) {
     let table = Table::new(rules.to_vec());
     let hit = table.find(&inbound(request));
-    assert_eq!(hit.map(|hit| hit.rule.route.as_str()), expected, "{request}");
+    assert_eq!(
+        hit.map(|hit| hit.rule.route.as_str()),
+        expected,
+        "{request}"
+    );
 }
 
 #[test]
@@ -62,7 +66,11 @@ fn prefixes_match_whole_elements() {
     check(&rules, "GET /abc/d?x=1", Some("abc"));
     check(&rules, "GET /abcd", None);
     check(&rules, "GET /", None);
-    check(&[rule("slash", vec![prefix("/abc/")])], "GET /abc", Some("slash"));
+    check(
+        &[rule("slash", vec![prefix("/abc/")])],
+        "GET /abc",
+        Some("slash"),
+    );
     check(&[rule("all", Vec::new())], "DELETE /whatever", Some("all"));
 }
 
@@ -83,7 +91,10 @@ fn the_most_specific_match_counts() {
         with(
             "model",
             RequestMatch {
-                headers: vec![(HeaderName::from_static("x-gateway-model-name"), "m".to_owned())],
+                headers: vec![(
+                    HeaderName::from_static("x-gateway-model-name"),
+                    "m".to_owned(),
+                )],
                 ..prefix("/v1")
             },
         ),
@@ -99,9 +110,21 @@ fn the_most_specific_match_counts() {
     check(&rules, "GET /v1/models", Some("exact"));
     check(&rules, "GET /v1/chat/completions/x", Some("long"));
     check(&rules, "POST /v1/other", Some("post"));
-    check(&rules, "GET /v1/other X-Gateway-Model-Name=m", Some("model"));
-    check(&rules, "POST /v1/other x-gateway-model-name=m", Some("post"));
-    check(&rules, "GET /v1/other x-gateway-model-name=n", Some("short"));
+    check(
+        &rules,
+        "GET /v1/other X-Gateway-Model-Name=m",
+        Some("model"),
+    );
+    check(
+        &rules,
+        "POST /v1/other x-gateway-model-name=m",
+        Some("post"),
+    );
+    check(
+        &rules,
+        "GET /v1/other x-gateway-model-name=n",
+        Some("short"),
+    );
     check(&rules, "GET /v1/other?a=b+c", Some("query"));
 }
 
@@ -150,13 +173,28 @@ fn check_rewrite(found: RequestMatch, rewrite: PathRewrite, uri: &str, expected:
 #[test]
 fn paths_are_rewritten_and_queries_kept() {
     let to = |path: &str| PathRewrite::Prefix(path.to_owned());
-    check_rewrite(prefix("/ns/name/v1/chat"), to("/v1/chat"), "/ns/name/v1/chat/x?a=1", "/v1/chat/x?a=1");
-    check_rewrite(prefix("/ns/name"), to("/"), "/ns/name/v1/models", "/v1/models");
+    check_rewrite(
+        prefix("/ns/name/v1/chat"),
+        to("/v1/chat"),
+        "/ns/name/v1/chat/x?a=1",
+        "/v1/chat/x?a=1",
+    );
+    check_rewrite(
+        prefix("/ns/name"),
+        to("/"),
+        "/ns/name/v1/models",
+        "/v1/models",
+    );
     check_rewrite(prefix("/ns/name"), to("/"), "/ns/name?q", "/?q");
     check_rewrite(prefix("/ns/name/"), to("/y/"), "/ns/name/z/", "/y/z/");
     check_rewrite(prefix("/ns"), to("/y"), "/ns", "/y");
     check_rewrite(prefix("/"), to("/y"), "/a", "/y/a");
-    check_rewrite(exact("/a"), PathRewrite::Full("/b".to_owned()), "/a?q=1", "/b?q=1");
+    check_rewrite(
+        exact("/a"),
+        PathRewrite::Full("/b".to_owned()),
+        "/a?q=1",
+        "/b?q=1",
+    );
 }
 
 #[test]
@@ -195,7 +233,11 @@ fn check_share(weights: &[u32], chance: f64, expected: Option<usize>) {
     let found = inbound("GET /");
     let hit = table.find(&found).unwrap();
     let pool = hit.target(chance).and_then(|target| target.pool.clone());
-    assert_eq!(pool, expected.map(|at| at.to_string()), "{weights:?} {chance}");
+    assert_eq!(
+        pool,
+        expected.map(|at| at.to_string()),
+        "{weights:?} {chance}"
+    );
 }
 
 #[test]

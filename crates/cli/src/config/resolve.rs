@@ -149,7 +149,11 @@ pub(crate) fn resolve(
     Ok(Resolved { config, origins })
 }
 
-fn check(config: &Config) -> Result<(), ConfigError> {
+/// Says what makes no sense in `config`.
+///
+/// # Errors
+/// As [`resolve()`].
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     let wrong = |place: String, message: String| Err(ConfigError::Value { place, message });
     for (i, pool) in config.pools.iter().enumerate() {
         let place = format!("pools[{i}]");

@@ -7,6 +7,7 @@ mod explain;
 mod figures;
 mod state;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,13 +28,32 @@ use crate::reply::Reply;
 /// Longest time for an operator's request to end after a stop was asked for.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Who may ask and change more than metrics and health.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trusted {
+    Everyone,
+    /// Only who is on this machine.
+    Local,
+}
+
 /// Serves operators until `stop`.
-pub(crate) async fn serve(gateway: Arc<Gateway>, listener: TcpListener, stop: CancellationToken) {
+pub(crate) async fn serve(
+    gateway: Arc<Gateway>,
+    listener: TcpListener,
+    trusted: Trusted,
+    stop: CancellationToken,
+) {
     let settings = Settings::of(&gateway);
-    let answer = move |request, _client| {
+    let answer = move |request: Request<Incoming>, client: Option<IpAddr>| {
         let gateway = Arc::clone(&gateway);
+        let is_local = client.is_some_and(|client| client.to_canonical().is_loopback());
+        let barred =
+            trusted == Trusted::Local && !is_local && request.uri().path().starts_with("/admin/");
         async move {
-            let answered = answer(&gateway, request).await;
+            let answered = match barred {
+                true => Err(Refusal::NotFound),
+                false => answer(&gateway, request).await,
+            };
             answered.unwrap_or_else(|refusal| refusal.respond())
         }
     };

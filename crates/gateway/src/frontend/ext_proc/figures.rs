@@ -101,6 +101,8 @@ pub(super) struct Figures {
     streams: Counter,
     streams_open: Gauge,
     stream_seconds: Histogram,
+    pub(super) reloads: Counter,
+    pub(super) reload_failures: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -183,6 +185,8 @@ impl Figures {
             streams: Counter::default(),
             streams_open: Gauge::default(),
             stream_seconds: seconds(),
+            reloads: Counter::default(),
+            reload_failures: Counter::default(),
         };
         figures.registry = figures.registered();
         figures
@@ -357,6 +361,18 @@ impl Figures {
             "Life of a stream",
             &["llm_d_epp_extproc_stream_duration_seconds"],
             &self.stream_seconds,
+        );
+        twice(
+            &mut all,
+            "Changed scheduling documents that came into force",
+            &["prefixgate_picker_config_reloads"],
+            &self.reloads,
+        );
+        twice(
+            &mut all,
+            "Changed scheduling documents that were not good; the old one stayed",
+            &["prefixgate_picker_config_reload_failures"],
+            &self.reload_failures,
         );
         all
     }

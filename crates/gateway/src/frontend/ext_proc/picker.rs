@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::figures::Figures;
@@ -57,6 +58,8 @@ pub struct Picker {
     pub(super) config: PickerConfig,
     pub(super) figures: Figures,
     pub(super) counts: Counts,
+    /// What is wrong with the changed document that is not in force.
+    config_error: Mutex<Option<String>>,
 }
 
 /// Counted for the admin state.
@@ -97,6 +100,12 @@ pub(crate) struct Report {
     /// The data plane sent the request to another endpoint than the one meant; load and index were corrected.
     served_elsewhere: u64,
     refused: u64,
+    /// Times the scheduling document was read again and came into force.
+    config_reloads: u64,
+    /// Times it was not good.
+    config_reload_failures: u64,
+    /// What is wrong with it; the document before it is in force.
+    config_error: Option<String>,
 }
 
 impl Picker {
@@ -104,8 +113,18 @@ impl Picker {
         std::sync::Arc::new(Self {
             figures: Figures::new(),
             counts: Counts::default(),
+            config_error: Mutex::default(),
             config,
         })
+    }
+
+    /// A changed scheduling document has come into force, or has not, for this reason.
+    pub fn config_reloaded(&self, error: Option<String>) {
+        match &error {
+            None => self.figures.reloads.inc(),
+            Some(_) => self.figures.reload_failures.inc(),
+        };
+        *self.config_error.lock() = error;
     }
 
     pub(crate) fn registry(&self) -> &prometheus_client::registry::Registry {
@@ -129,6 +148,9 @@ impl Picker {
             response_ends_unseen: read(&counts.ends_unseen),
             served_elsewhere: read(&counts.served_elsewhere),
             refused: read(&counts.refused),
+            config_reloads: self.figures.reloads.get(),
+            config_reload_failures: self.figures.reload_failures.get(),
+            config_error: self.config_error.lock().clone(),
         }
     }
 }
