@@ -66,12 +66,20 @@ pub struct Chain {
 }
 
 impl Chain {
+    /// A prompt of `stream_bytes` bytes of which nobody will ask who holds it: no hashes, matches nothing.
+    pub fn unhashed(stream_bytes: u64) -> Self {
+        Self {
+            marks: Arc::default(),
+            stream_bytes,
+        }
+    }
+
     /// Number of whole blocks.
     pub fn len(&self) -> usize {
         (self.stream_bytes / BLOCK_BYTES as u64) as usize
     }
 
-    /// Whether the prompt was too short to fill a block.
+    /// Whether the prompt was too short to fill a block, or was not hashed.
     pub fn is_empty(&self) -> bool {
         self.marks.is_empty()
     }
@@ -106,7 +114,7 @@ impl Chain {
 
     /// Blocks that the first `marks` entries stand for.
     pub(crate) fn covered(&self, marks: usize) -> usize {
-        match marks == self.marks.len() {
+        match marks == self.marks.len() && marks > 0 {
             true => self.len(),
             false => covered_blocks(marks),
         }
@@ -262,7 +270,7 @@ fn mix(block: &[u8; BLOCK_BYTES], secret: &Secret) -> u64 {
 ///
 /// This is the only step of a block that waits for the one before, so it is kept to a handful of cycles.
 #[inline(always)]
-fn fold(parent: u64, block: u64) -> u64 {
+pub(crate) fn fold(parent: u64, block: u64) -> u64 {
     let mut mixed = parent.rotate_left(23) ^ block;
     mixed = (mixed ^ (mixed >> 37)).wrapping_mul(0x9FB2_1C65_1E98_DF25);
     mixed ^ (mixed >> 32)

@@ -1,5 +1,7 @@
 //! Which endpoint already holds the beginning of this prompt?
 //!
+//! Two answers: [`exact`] by what engines tell of their caches, and the approximate one of this page.
+//!
 //! A prompt becomes a [`Chain`] of 64-bit block hashes; an [`ApproximateIndex`] remembers, from our own
 //! routing history, which [`Slot`] was sent which chain, and answers with the leading run each slot holds.
 //!
@@ -47,6 +49,7 @@
 
 mod approximate;
 mod chain;
+pub mod exact;
 mod holders;
 mod lane_log;
 mod lanes;
