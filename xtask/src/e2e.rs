@@ -20,11 +20,13 @@ const QUICK: [&str; 2] = ["--time-scale", "0.2"];
 /// A check by name.
 type Check = fn(&Path, &[&str]) -> anyhow::Result<()>;
 
-const CHECKS: [(&str, Check); 4] = [
+const CHECKS: [(&str, Check); 5] = [
     ("client", client),
+    ("kv-events", kv_events),
     ("verify", verify),
     ("kill", kill),
     ("stop", stop),
+    ("envoy", envoy),
 ];
 
 /// Runs all checks, or the one named first in `words`.
@@ -81,6 +83,16 @@ fn verify(binary: &Path, _: &[&str]) -> anyhow::Result<()> {
     stopped(up)
 }
 
+/// libzmq subscribes to an engine's KV events, in both roles, and asks for a replay.
+fn kv_events(binary: &Path, _: &[&str]) -> anyhow::Result<()> {
+    let python = python::interpreter()?;
+    let mut command = Command::new(python);
+    command
+        .arg(root().join("xtask/e2e/kv_events.py"))
+        .env("PREFIXGATE", binary);
+    step("e2e kv-events", &mut command)
+}
+
 /// One replica killed under load: nothing without a first byte fails.
 fn kill(binary: &Path, words: &[&str]) -> anyhow::Result<()> {
     let seeds = match words {
@@ -96,6 +108,17 @@ fn kill(binary: &Path, words: &[&str]) -> anyhow::Result<()> {
         .envs(up.variables());
     step("e2e kill", &mut command)?;
     stopped(up)
+}
+
+/// The endpoint picker behind a real Envoy, with the configuration that is shipped.
+fn envoy(binary: &Path, _: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new(python::interpreter()?);
+    command
+        .arg(root().join("xtask/e2e/envoy.py"))
+        .env("PREFIXGATE", binary)
+        .env("ENVOY", python::envoy()?)
+        .env("ROOT", root());
+    step("e2e envoy", &mut command)
 }
 
 /// No process is left behind, not even when `up` is killed.

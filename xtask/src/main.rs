@@ -12,7 +12,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask <command>
   ci            everything CI runs: format, clippy, tests, docs, generated docs current, tidy, end-to-end, deny
-  e2e [NAME]    end-to-end checks against the built binary: client, verify, kill, stop, drain (all when no NAME)
+  e2e [NAME]    end-to-end checks against the built binary: client, kv-events, verify, kill, stop, drain (all when no NAME)
                 e2e kill --seeds N   more seeds than CI runs
   docs          writes the generated reference pages
   tidy          rules about the tree: crate dependencies, pure crates, plugin files, module docs";

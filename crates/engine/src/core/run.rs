@@ -188,8 +188,14 @@ impl Run {
                 woken.push(live.mailbox);
             }
             Event::Step {
-                iteration_tokens, ..
-            } => stats.iteration_tokens.observe(iteration_tokens as f64),
+                at,
+                iteration_tokens,
+                ..
+            } => {
+                stats.iteration_tokens.observe(iteration_tokens as f64);
+                let late = self.clock.now().saturating_sub(at);
+                stats.step_lag.observe(late.as_secs_f64());
+            }
             Event::Cache { at, events } => {
                 if let Some(kv_events) = &mut self.kv_events {
                     kv_events.publish(self.clock.unix_s_at(at), &events);

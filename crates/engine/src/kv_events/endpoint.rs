@@ -15,12 +15,12 @@ pub(super) struct Bound {
     /// Where it can be reached, as told to consumers.
     pub(super) endpoint: String,
     /// Removed when dropped.
-    _file: Option<SocketFile>,
+    pub(super) _file: Option<SocketFile>,
 }
 
 /// The file of a Unix socket.
 #[derive(Debug)]
-struct SocketFile(String);
+pub(super) struct SocketFile(String);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {

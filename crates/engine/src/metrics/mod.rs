@@ -31,6 +31,7 @@ const REQUEST_S: &[f64] = &[
 const ITERATION_TOKENS: &[f64] = &[
     1.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0,
 ];
+const STEP_LAG_S: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1.0];
 const PARAMS_N: &[f64] = &[1.0, 2.0, 5.0, 10.0, 20.0];
 const PREEMPTIONS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 20.0];
 
@@ -53,6 +54,8 @@ pub(crate) struct Stats {
     pub(crate) prefill: Histogram,
     pub(crate) decode: Histogram,
     pub(crate) iteration_tokens: Histogram,
+    /// From the end of a step in the model to its delivery here: how late this machine is.
+    pub(crate) step_lag: Histogram,
     pub(crate) prompt_tokens: Histogram,
     pub(crate) generation_tokens: Histogram,
     pub(crate) max_generation_tokens: Histogram,
@@ -90,6 +93,7 @@ impl Stats {
             prefill: of(REQUEST_S),
             decode: of(REQUEST_S),
             iteration_tokens: of(ITERATION_TOKENS),
+            step_lag: of(STEP_LAG_S),
             prompt_tokens: lengths(),
             generation_tokens: lengths(),
             max_generation_tokens: lengths(),

@@ -466,6 +466,12 @@ fn write_histograms(page: &mut Page, stats: &Stats) {
             &[(labels, histogram)],
         );
     }
+    let labels = page.labels.clone();
+    page.histogram(
+        "prefixgate:engine_step_lag_seconds",
+        "Histogram of how late the end of a simulated step was delivered.",
+        &[(labels, &stats.step_lag)],
+    );
 }
 
 fn write_http(page: &mut Page, http: &HttpStats) {
