@@ -99,10 +99,10 @@ class Engine:
         self.start()
 
     def start(self):
-        words = [PREFIXGATE, "engine", MODEL, "--port", str(self.port), "--host", "127.0.0.1", *self.flags]
+        words = [PREFIXGATE, "engine", "--model", MODEL, "--port", str(self.port), "--host", "127.0.0.1", *self.flags]
         self.process = start(self.name, words)
         self.url = f"http://127.0.0.1:{self.port}"
-        wait(self.name, lambda: get(self.url + "/health") is not None)
+        wait(self.name, lambda: get(self.url + "/health") is not None, 30)
 
     def served(self):
         """Prompt tokens computed or found in cache ever, as the engine counts them."""

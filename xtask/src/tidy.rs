@@ -39,7 +39,10 @@ const ALLOWED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("operate", &["benchmark", "engine-api"]),
-    ("k8s", &["pool", "fleet", "scheduler", "kv-index", "engine-api"]),
+    (
+        "k8s",
+        &["pool", "fleet", "scheduler", "kv-index", "engine-api"],
+    ),
     (
         "cli",
         &[

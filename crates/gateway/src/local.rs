@@ -74,11 +74,12 @@ pub(crate) fn readiness(gateway: &Gateway, ready: bool) -> Response<Reply> {
 }
 
 pub(crate) fn metrics(gateway: &Gateway) -> Response<Reply> {
-    let mut response = Response::new(Reply::whole(
-        gateway
-            .metrics
-            .page(gateway.picker.get().map(|picker| picker.registry())),
-    ));
+    let page = gateway.metrics.page(|page| {
+        if let Some(picker) = gateway.picker.get() {
+            picker.write_figures(page, gateway);
+        }
+    });
+    let mut response = Response::new(Reply::whole(page));
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8"),

@@ -136,14 +136,12 @@ impl Metrics {
         self.registry.register_collector(collector);
     }
 
-    /// The page; `further` figures stand on it too.
-    pub(crate) fn page(&self, further: Option<&Registry>) -> String {
+    /// The page; `further` writes what else stands on it.
+    pub(crate) fn page(&self, further: impl FnOnce(&mut String)) -> String {
         let mut page = String::new();
         // Writing to a string does not fail.
         let _ = text::encode_registry(&mut page, &self.registry);
-        if let Some(further) = further {
-            let _ = text::encode_registry(&mut page, further);
-        }
+        further(&mut page);
         let _ = text::encode_eof(&mut page);
         page
     }

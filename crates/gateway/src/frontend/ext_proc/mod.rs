@@ -40,6 +40,7 @@ mod figures;
 mod head;
 mod health;
 mod picker;
+mod pool_figures;
 mod process;
 mod request;
 mod response;

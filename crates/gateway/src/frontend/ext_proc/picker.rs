@@ -4,9 +4,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use prometheus_client::encoding::text;
 use serde::Serialize;
 
 use super::figures::Figures;
+use super::pool_figures;
+use crate::gateway::Gateway;
 
 /// Default of [`PickerConfig::feedback`].
 const FEEDBACK: bool = true;
@@ -127,8 +130,11 @@ impl Picker {
         *self.config_error.lock() = error;
     }
 
-    pub(crate) fn registry(&self) -> &prometheus_client::registry::Registry {
-        self.figures.registry()
+    /// Writes the field's figures onto a metrics page.
+    pub(crate) fn write_figures(&self, page: &mut String, gateway: &Gateway) {
+        // Writing to a string does not fail.
+        let _ = text::encode_registry(page, self.figures.registry());
+        pool_figures::write(page, gateway, self);
     }
 
     pub(crate) fn report(&self) -> Report {
