@@ -23,8 +23,10 @@ impl Fleet {
                     std::mem::replace(&mut member.models, models.clone()) != models
                 });
             }
+            Event::KvMode { slot, mode } => self.set_kv_mode(slot, mode, now),
             Event::Restarted { slot } => {
                 self.index.clear(slot);
+                self.exact_writer.lock().restarted(slot);
                 self.edit(slot, now, |member| {
                     member.restarted();
                     false
@@ -61,6 +63,7 @@ impl Fleet {
         }
         for slot in left {
             self.index.clear(slot);
+            self.exact_writer.lock().close(slot);
         }
         self.publish(now);
     }
@@ -123,6 +126,7 @@ impl Fleet {
         }
         if restarted {
             self.index.clear(slot);
+            self.exact_writer.lock().restarted(slot);
         }
         if let Some(blocks) = capacity {
             self.index.set_capacity(slot, blocks);
@@ -146,6 +150,7 @@ impl Fleet {
     pub(crate) fn take_out(&self, slot: Slot, reason: &str, cache_lost: bool, now: Duration) {
         if cache_lost {
             self.index.clear(slot);
+            self.exact_writer.lock().restarted(slot);
         }
         self.edit(slot, now, |member| {
             member.down.replace(reason.to_owned()).is_none()
@@ -195,7 +200,7 @@ impl Fleet {
     }
 
     /// Changes one member under the lock and publishes when `change` says that others can see it.
-    fn edit(&self, slot: Slot, now: Duration, change: impl FnOnce(&mut Member) -> bool) {
+    pub(crate) fn edit(&self, slot: Slot, now: Duration, change: impl FnOnce(&mut Member) -> bool) {
         let visible = {
             let mut members = self.members.lock();
             members.by_slot(slot).is_some_and(change)

@@ -10,7 +10,7 @@ use scheduler::Wiring;
 pub struct FleetConfig {
     /// Pool name, for messages.
     pub pool: String,
-    /// Memory cap of the prefix index, bytes.
+    /// Memory cap of the prefix indexes, bytes: half for the approximate one, half for the exact one.
     pub index_max_bytes: usize,
     /// Key of prompt hashes.
     pub seed: HashSeed,
@@ -23,9 +23,14 @@ pub struct FleetConfig {
     pub unready_after_probes: u32,
     /// Whether a new endpoint must pass a probe before it is picked.
     pub require_probe: bool,
+    /// What a token held in an engine's own memory, its host's and further away is worth to the scorers.
+    pub tier_credits: [f32; 3],
     /// What the scheduling document says about prefix and load bookkeeping.
     pub wiring: Wiring,
 }
+
+/// A block from the host is copied, not computed: most of its worth; from disk, less.
+const DEFAULT_TIER_CREDITS: [f32; 3] = [1.0, 0.8, 0.25];
 
 impl Default for FleetConfig {
     fn default() -> Self {
@@ -38,6 +43,7 @@ impl Default for FleetConfig {
             eject_max: Duration::from_secs(30),
             unready_after_probes: 2,
             require_probe: true,
+            tier_credits: DEFAULT_TIER_CREDITS,
             wiring: Wiring::default(),
         }
     }

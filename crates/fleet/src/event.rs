@@ -5,7 +5,7 @@ use engine_api::models::ModelCard;
 use engine_api::usage::Usage;
 use kv_index::Slot;
 
-use crate::{Change, ScrapeMark};
+use crate::{Change, KvMode, ScrapeMark};
 
 /// One observation. Events about a slot whose endpoint has left are ignored.
 #[derive(Clone, Debug)]
@@ -30,6 +30,11 @@ pub enum Event {
     /// The process behind the address is a new one: its cache is empty.
     Restarted {
         slot: Slot,
+    },
+    /// What matches at the endpoint rest on from now on. Unless it is exact, what its events told is dropped.
+    KvMode {
+        slot: Slot,
+        mode: KvMode,
     },
 }
 

@@ -32,6 +32,9 @@ impl Fleet {
         for placement in &reservation.placements {
             self.index.confirm(placement.clone());
         }
+        for sent in &reservation.sent {
+            self.exact.first_byte(sent, now);
+        }
     }
 
     /// The attempt is over: load is given back, health, rates and index learn from it.
@@ -52,6 +55,9 @@ impl Fleet {
         } else {
             for placement in &reservation.placements {
                 self.index.forget(placement.clone());
+            }
+            for sent in &reservation.sent {
+                self.exact.forget(sent);
             }
         }
         self.judge(&reservation, outcome.end, now);
@@ -102,12 +108,26 @@ impl Fleet {
                 .fetch_add(predicted, Relaxed);
             return;
         };
+        if reservation
+            .placements
+            .iter()
+            .all(|placement| placement.chain.is_empty())
+        {
+            // Too short for a block, or of no concern to the profile: nothing was predicted that could be wrong.
+            return;
+        }
         counters.reported_requests.fetch_add(1, Relaxed);
         counters.predicted_tokens.fetch_add(predicted, Relaxed);
         counters.actual_tokens.fetch_add(cached, Relaxed);
         counters
             .absolute_error_tokens
             .fetch_add(predicted.abs_diff(cached), Relaxed);
+        if reservation.exact {
+            counters.exact_requests.fetch_add(1, Relaxed);
+            let equal = u64::from(predicted == cached);
+            counters.exact_equal_requests.fetch_add(equal, Relaxed);
+            return;
+        }
         self.cut_back(reservation, cached);
     }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use kv_index::exact::{ExactConfig, ExactIndex, ExactWriter, exact_index};
 use kv_index::{ApproximateIndex, BLOCK_BYTES, HashSeed, IndexConfig, Slot};
 use parking_lot::Mutex;
 use scheduler::Profile;
@@ -25,6 +26,8 @@ pub struct Fleet {
     pub(crate) view: ArcSwap<View>,
     pub(crate) members: Mutex<Members>,
     pub(crate) index: ApproximateIndex,
+    pub(crate) exact: ExactIndex,
+    pub(crate) exact_writer: Mutex<ExactWriter>,
     pub(crate) ratios: Ratios,
     /// Picks ever, over all endpoints.
     pub(crate) sequence: AtomicU64,
@@ -37,9 +40,14 @@ impl Fleet {
             u64::from(prefix.capacity_blocks) * u64::from(prefix.block_size_tokens);
         let capacity_bytes = capacity_tokens as f64 * DEFAULT_BYTES_PER_TOKEN;
         let index = ApproximateIndex::new(IndexConfig {
-            max_bytes: config.index_max_bytes,
+            max_bytes: config.index_max_bytes / 2,
             default_capacity_blocks: ((capacity_bytes / BLOCK_BYTES as f64) as u32).max(1),
             queue_ops: INDEX_QUEUE_OPS,
+        });
+        let (exact, exact_writer) = exact_index(ExactConfig {
+            max_bytes: config.index_max_bytes / 2,
+            seed: config.seed,
+            ..ExactConfig::default()
         });
         Self {
             config,
@@ -47,6 +55,8 @@ impl Fleet {
             view: ArcSwap::from_pointee(View::default()),
             members: Mutex::default(),
             index,
+            exact,
+            exact_writer: Mutex::new(exact_writer),
             ratios: Ratios::default(),
             sequence: AtomicU64::new(0),
         }
@@ -92,6 +102,7 @@ impl Fleet {
 
     /// Lets ejected endpoints whose time is up be picked again; call every 100 ms or so.
     pub fn tick(&self, now: Duration) {
+        self.exact.expire(now);
         let due = self.members.lock().end_ejections(now);
         if due {
             self.publish(now);
@@ -101,6 +112,7 @@ impl Fleet {
     /// Applies pending index writes, at most `limit`; returns how many. A write costs up to milliseconds for a
     /// prompt of 100k tokens: call from a thread of its own, every few milliseconds, never from a request.
     pub fn write_index(&self, limit: usize) -> usize {
-        self.index.apply_pending(limit)
+        let swept = self.exact_writer.lock().sweep(limit);
+        swept + self.index.apply_pending(limit)
     }
 }

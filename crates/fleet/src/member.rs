@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine_api::models::ModelCard;
 use kv_index::Slot;
 
-use crate::{EndpointSpec, EndpointView, FleetConfig, Health, SlotState};
+use crate::{EndpointSpec, EndpointView, FleetConfig, Health, KvMode, SlotState};
 
 /// Which models an endpoint qualifies for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +56,7 @@ pub(crate) struct Member {
     pub(crate) restarts: u64,
     /// Cache size last told to the index, canonical blocks.
     pub(crate) capacity_blocks: u32,
+    pub(crate) kv_mode: KvMode,
 }
 
 impl Member {
@@ -80,6 +81,7 @@ impl Member {
             last_hits: None,
             restarts: 0,
             capacity_blocks: 0,
+            kv_mode: KvMode::default(),
         }
     }
 
@@ -113,6 +115,7 @@ impl Member {
                 Models::Unread | Models::Any => None,
             },
             state: Arc::clone(&self.state),
+            kv_mode: self.kv_mode.clone(),
         }
     }
 }

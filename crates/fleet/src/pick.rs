@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use kv_index::exact::{ExactMatches, Sent, TokenChain};
 use kv_index::{BLOCK_BYTES, Chain, Matches, Placement, Slot};
 use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng};
 
 use crate::learn::DEFAULT_BYTES_PER_TOKEN;
-use crate::{EndpointView, Fleet, SlotState, View};
+use crate::{EndpointView, Fleet, KvMode, SlotState, View};
 
 /// How often a pick is decided anew because load moved at its winner meanwhile. Each time means that another
 /// pick or end went through, so the bound is met only by as many threads at once.
@@ -23,6 +24,9 @@ pub struct Request<'a> {
     pub model: &'a str,
     /// One chain per prompt; empty when nothing of it can be cached.
     pub chains: &'a [Chain],
+    /// The same prompts as tokens ([`Fleet::exact`] hashes them), one each; empty where they are not known. Then
+    /// matches rest on our own routing history everywhere.
+    pub token_chains: &'a [TokenChain],
     /// Exact prompt length where the body held token ids.
     pub prompt_tokens: Option<u32>,
     /// Expected output, from the body's limit.
@@ -61,6 +65,10 @@ pub struct Reservation {
     pub placements: Vec<Placement>,
     pub stream_bytes: u64,
     pub matched_blocks: u32,
+    /// The prediction rests on the engine's events, not on our own routing history.
+    pub exact: bool,
+    /// Blocks that the engine will tell of, one for each prompt.
+    pub sent: Vec<Sent>,
 }
 
 /// A decision whose first preference is reserved.
@@ -77,6 +85,10 @@ pub struct Explanation {
     pub prompt_tokens: u32,
     /// Of the first preference.
     pub predicted_cached_tokens: u32,
+    /// The prompt is known as tokens, so that endpoints in exact mode were matched exactly.
+    pub tokenized: bool,
+    /// Every candidate and what its match rests on.
+    pub kv_modes: Vec<(Slot, KvMode)>,
 }
 
 /// What the request weighs, before any endpoint is looked at.
@@ -88,6 +100,9 @@ struct Size {
     total_blocks: f64,
     /// Block size for every endpoint, where the scheduling document fixes it.
     fixed_block_tokens: Option<u32>,
+    /// Its tokens are known, so that exact matches hold for it.
+    tokenized: bool,
+    tier_credits: [f32; 3],
 }
 
 /// Buffers that live as long as their thread, so that a pick allocates nothing per endpoint.
@@ -95,6 +110,23 @@ struct Size {
 struct Scratch {
     candidates: Candidates,
     matches: Matches,
+    exact: ExactMatches,
+}
+
+impl Scratch {
+    fn found(&self) -> Found<'_> {
+        Found {
+            approximate: &self.matches,
+            exact: &self.exact,
+        }
+    }
+}
+
+/// What was found of one request, in both indexes.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    approximate: &'a Matches,
+    exact: &'a ExactMatches,
 }
 
 thread_local! {
@@ -125,7 +157,7 @@ impl Fleet {
                 if !claim(&endpoint.state, expected, attempt == RESCORES) {
                     continue;
                 }
-                let reservation = self.reserved(endpoint, request, size, &scratch.matches, now);
+                let reservation = self.reserved(endpoint, request, size, scratch.found(), now);
                 profile.picked(&ask, &scratch.candidates, row);
                 return Ok(Pick {
                     decision,
@@ -144,9 +176,9 @@ impl Fleet {
             .get(slot)
             .filter(|endpoint| endpoint.health.is_ready())?;
         self.with_size(request, |request, size, scratch| {
-            self.look_up(&view, request, &mut scratch.matches);
+            self.look_up(&view, request, scratch);
             claim(&endpoint.state, 0, true);
-            Some(self.reserved(endpoint, request, size, &scratch.matches, now))
+            Some(self.reserved(endpoint, request, size, scratch.found(), now))
         })
     }
 
@@ -172,6 +204,8 @@ impl Fleet {
             Ok(Explanation {
                 prompt_tokens: size.prompt_tokens as u32,
                 predicted_cached_tokens: scratch.candidates.matched_tokens[row] as u32,
+                tokenized: size.tokenized,
+                kv_modes: modes(&view, &scratch.candidates),
                 decision,
             })
         })
@@ -197,11 +231,14 @@ impl Fleet {
             .iter()
             .map(|chain| chain.stream_bytes())
             .sum();
+        let counted: u32 = request.token_chains.iter().map(TokenChain::tokens).sum();
         let bytes_per_token = match request.prompt_tokens {
             // Token ids enter the stream as four bytes each.
             Some(_) => 4.0,
+            None if counted > 0 && stream_bytes > 0 => stream_bytes as f64 / f64::from(counted),
             None => self.ratios.bytes_per_token(request.model),
         };
+        let prompt_tokens = request.prompt_tokens.or((counted > 0).then_some(counted));
         let estimate = stream_bytes as f64 / bytes_per_token;
         let prefix = &self.config.wiring.prefix;
         let longest = self.longest_chain().unwrap_or(usize::MAX) as u64;
@@ -213,10 +250,12 @@ impl Fleet {
         };
         Size {
             stream_bytes,
-            prompt_tokens: request.prompt_tokens.map_or(estimate, f64::from),
+            prompt_tokens: prompt_tokens.map_or(estimate, f64::from),
             bytes_per_token,
             total_blocks: request.chains.iter().map(blocks).sum::<u64>() as f64,
             fixed_block_tokens: (!prefix.auto_tune).then_some(prefix.block_size_tokens.max(1)),
+            tokenized: counted > 0,
+            tier_credits: self.config.tier_credits,
         }
     }
 
@@ -242,10 +281,14 @@ impl Fleet {
         )
     }
 
-    fn look_up(&self, view: &View, request: &Request<'_>, matches: &mut Matches) {
-        matches.reset(view.row_of.len());
+    fn look_up(&self, view: &View, request: &Request<'_>, scratch: &mut Scratch) {
+        scratch.matches.reset(view.row_of.len());
+        scratch.exact.reset(view.row_of.len());
+        for chain in request.token_chains {
+            self.exact.lookup(chain, &mut scratch.exact);
+        }
         for chain in request.chains {
-            self.index.lookup(chain, matches);
+            self.index.lookup(chain, &mut scratch.matches);
         }
     }
 
@@ -258,7 +301,11 @@ impl Fleet {
         now: Duration,
         scratch: &mut Scratch,
     ) -> Result<(), NoEndpoint> {
-        self.look_up(view, request, &mut scratch.matches);
+        self.look_up(view, request, scratch);
+        let found = Found {
+            approximate: &scratch.matches,
+            exact: &scratch.exact,
+        };
         let columns = &mut scratch.candidates;
         columns.clear();
         columns.infos = Arc::clone(&view.infos);
@@ -266,7 +313,7 @@ impl Fleet {
         for &row in rows {
             let endpoint = &view.endpoints[row as usize];
             if !request.exclude.contains(&endpoint.slot) {
-                push_row(columns, row, endpoint, size, &scratch.matches, now);
+                push_row(columns, row, endpoint, size, found, now);
             }
         }
         if !columns.is_empty() {
@@ -286,17 +333,35 @@ impl Fleet {
         })
     }
 
+    /// Enters the request's blocks in the exact index before its engine tells of them.
+    fn expected(
+        &self,
+        endpoint: &EndpointView,
+        request: &Request<'_>,
+        exact: bool,
+        now: Duration,
+    ) -> Vec<Sent> {
+        if !exact {
+            return Vec::new();
+        }
+        let chains = request.token_chains.iter();
+        chains
+            .map(|chain| self.exact.send(endpoint.slot, chain, now))
+            .collect()
+    }
+
     /// Books everything but `active_requests`, which [`claim`] has booked already.
     fn reserved(
         &self,
         endpoint: &EndpointView,
         request: &Request<'_>,
         size: Size,
-        matches: &Matches,
+        found: Found<'_>,
         now: Duration,
     ) -> Reservation {
         let state = &endpoint.state;
-        let (matched_blocks, cached) = matched(endpoint, size, matches);
+        let (matched_blocks, cached) = matched(endpoint, size, found);
+        let exact = size.tokenized && endpoint.kv_mode.is_exact();
         let prompt_tokens = size.prompt_tokens as u32;
         let cached_tokens = (cached as u32).min(prompt_tokens);
         let uncached_tokens = prompt_tokens - cached_tokens;
@@ -346,8 +411,20 @@ impl Fleet {
                 .collect(),
             stream_bytes: size.stream_bytes,
             matched_blocks: matched_blocks as u32,
+            exact,
+            sent: self.expected(endpoint, request, exact, now),
         }
     }
+}
+
+/// What each candidate's match rests on, in row order.
+fn modes(view: &View, candidates: &Candidates) -> Vec<(Slot, KvMode)> {
+    let rows = candidates.rows.iter();
+    rows.map(|row| {
+        let endpoint = &view.endpoints[*row as usize];
+        (endpoint.slot, endpoint.kv_mode.clone())
+    })
+    .collect()
 }
 
 /// Output expected at most when KV use is corrected between scrapes; few requests use a larger limit up.
@@ -388,9 +465,19 @@ fn row_of(view: &View, candidates: &Candidates, slot: Slot) -> usize {
 ///
 /// An engine reuses whole blocks of its own size and always computes at least one token:
 /// `floor(min(held, prompt - 1) / block) * block` (vLLM's rule).
-fn matched(endpoint: &EndpointView, size: Size, matches: &Matches) -> (f64, f64) {
-    let blocks = f64::from(matches.blocks(endpoint.slot));
-    if blocks == 0.0 || endpoint.state.scrape.prefix_cache_off.load(Relaxed) == 1 {
+///
+/// Where its events say what it holds, that counts instead, with what is not in its own memory at its credit.
+fn matched(endpoint: &EndpointView, size: Size, found: Found<'_>) -> (f64, f64) {
+    if endpoint.state.scrape.prefix_cache_off.load(Relaxed) == 1 {
+        return (0.0, 0.0);
+    }
+    if size.tokenized && endpoint.kv_mode.is_exact() {
+        let held = found.exact.tokens(endpoint.slot);
+        let share = f64::from(held.credited(&size.tier_credits)) / size.prompt_tokens;
+        return (size.total_blocks * share, f64::from(held.total()));
+    }
+    let blocks = f64::from(found.approximate.blocks(endpoint.slot));
+    if blocks == 0.0 {
         return (0.0, 0.0);
     }
     let held_tokens = blocks * BLOCK_BYTES as f64 / size.bytes_per_token;
@@ -405,11 +492,11 @@ fn push_row(
     row: u32,
     endpoint: &EndpointView,
     size: Size,
-    matches: &Matches,
+    found: Found<'_>,
     now: Duration,
 ) {
     let state = &endpoint.state;
-    let (blocks, tokens) = matched(endpoint, size, matches);
+    let (blocks, tokens) = matched(endpoint, size, found);
     columns.rows.push(row);
     columns.queue_requests.push(state.queue_requests() as f32);
     columns

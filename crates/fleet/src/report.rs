@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::member::{Member, Models};
-use crate::{Fleet, FleetConfig};
+use crate::{Fleet, FleetConfig, KvReport};
 
 /// One endpoint, for `/admin/state`, `explain` and metrics.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -40,6 +40,9 @@ pub struct EndpointReport {
     pub prediction: PredictionReport,
     pub failures: u64,
     pub restarts: u64,
+    /// What matches here rest on, and what its events came to.
+    #[serde(default)]
+    pub kv: KvReport,
 }
 
 /// Predicted against actual cached tokens.
@@ -50,6 +53,11 @@ pub struct PredictionReport {
     pub predicted_tokens: u64,
     pub actual_tokens: u64,
     pub absolute_error_tokens: u64,
+    /// Requests whose prediction rested on events, and those of them that hit to the token.
+    #[serde(default)]
+    pub exact_requests: u64,
+    #[serde(default)]
+    pub exact_equal_requests: u64,
     /// Requests whose answer reported nothing; their predicted tokens stand against `counter_hit_tokens`,
     /// what the engine's own hit counter gained over the same time (all traffic, not only ours).
     pub unreported_requests: u64,
@@ -66,6 +74,13 @@ pub struct FleetReport {
     pub index_bytes: u64,
     pub index_evicted_blocks: u64,
     pub index_dropped_ops: u64,
+    /// Blocks held by events' word: pairs of endpoint and block, and the blocks they are of.
+    #[serde(default)]
+    pub exact_held_blocks: u64,
+    #[serde(default)]
+    pub exact_distinct_blocks: u64,
+    #[serde(default)]
+    pub exact_bytes: u64,
     pub bytes_per_token: Vec<(String, f64)>,
 }
 
@@ -73,18 +88,29 @@ impl Fleet {
     /// Everything an operator may see of the pool now.
     pub fn report(&self, now: Duration) -> FleetReport {
         let index = self.index.stats();
+        let exact = self.exact.stats();
         let members = self.members.lock();
         FleetReport {
             pool: self.config.pool.clone(),
             endpoints: members
                 .iter()
-                .map(|member| endpoint(member, &self.config, now))
+                .map(|member| self.endpoint(member, now))
                 .collect(),
             index_blocks: index.held_blocks,
             index_bytes: index.approximate_bytes,
             index_evicted_blocks: index.evicted_blocks,
             index_dropped_ops: index.dropped_ops,
+            exact_held_blocks: exact.held_blocks,
+            exact_distinct_blocks: exact.distinct_blocks,
+            exact_bytes: exact.bytes,
             bytes_per_token: self.ratios.report(),
+        }
+    }
+
+    fn endpoint(&self, member: &Member, now: Duration) -> EndpointReport {
+        EndpointReport {
+            kv: KvReport::of(&member.kv_mode, self.exact.slot_stats(member.slot), now),
+            ..endpoint(member, &self.config, now)
         }
     }
 }
@@ -125,6 +151,7 @@ fn endpoint(member: &Member, config: &FleetConfig, now: Duration) -> EndpointRep
         prediction: prediction(member),
         failures: state.failures.load(Relaxed),
         restarts: member.restarts,
+        kv: KvReport::default(),
     }
 }
 
@@ -135,6 +162,8 @@ fn prediction(member: &Member) -> PredictionReport {
         predicted_tokens: counters.predicted_tokens.load(Relaxed),
         actual_tokens: counters.actual_tokens.load(Relaxed),
         absolute_error_tokens: counters.absolute_error_tokens.load(Relaxed),
+        exact_requests: counters.exact_requests.load(Relaxed),
+        exact_equal_requests: counters.exact_equal_requests.load(Relaxed),
         unreported_requests: counters.unreported_requests.load(Relaxed),
         unreported_predicted_tokens: counters.unreported_predicted_tokens.load(Relaxed),
         counter_hit_tokens: member.counter_hit_tokens(),

@@ -74,6 +74,8 @@ pub(crate) struct PredictionCounters {
     pub(crate) predicted_tokens: AtomicU64,
     pub(crate) actual_tokens: AtomicU64,
     pub(crate) absolute_error_tokens: AtomicU64,
+    pub(crate) exact_requests: AtomicU64,
+    pub(crate) exact_equal_requests: AtomicU64,
     pub(crate) unreported_requests: AtomicU64,
     pub(crate) unreported_predicted_tokens: AtomicU64,
 }

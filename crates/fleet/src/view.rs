@@ -8,7 +8,7 @@ use engine_api::models::ModelCard;
 use kv_index::Slot;
 use scheduler::EndpointInfo;
 
-use crate::{EndpointSpec, SlotState};
+use crate::{EndpointSpec, KvMode, SlotState};
 
 /// Whether an endpoint may be picked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub struct EndpointView {
     pub models: Option<Arc<[ModelCard]>>,
     /// Live counters; not part of the swap.
     pub state: Arc<SlotState>,
+    /// What matches here rest on.
+    pub kv_mode: KvMode,
 }
 
 /// Membership and health in one immutable piece, replaced as a whole.

@@ -69,6 +69,7 @@ impl Fingerprint {
         with(&Request {
             model: &self.model,
             chains: &self.chains,
+            token_chains: &[],
             prompt_tokens: self.prompt_tokens,
             max_tokens: self.max_tokens,
             stream: self.stream,

@@ -156,6 +156,12 @@ impl ExactWriter {
             .retain(|(_, s, _)| *s != slot);
     }
 
+    /// Something else than its events says that a new process is behind the slot: it holds nothing, unless the
+    /// events said so already.
+    pub fn restarted(&mut self, slot: Slot) {
+        self.clear(slot);
+    }
+
     /// The endpoint left: as [`clear`](Self::clear), and its room is given to others.
     pub fn close(&mut self, slot: Slot) {
         self.clear(slot);

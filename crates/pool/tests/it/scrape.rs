@@ -95,6 +95,7 @@ fn pick_all(running: &crate::support::Running) -> Vec<fleet::Pick> {
         let request = fleet::Request {
             model: "m",
             chains: &[],
+            token_chains: &[],
             prompt_tokens: Some(10),
             max_tokens: None,
             stream: false,

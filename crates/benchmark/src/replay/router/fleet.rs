@@ -114,6 +114,7 @@ impl Router for FleetRouter {
         let request = Request {
             model: "",
             chains: &chains,
+            token_chains: &[],
             prompt_tokens: Some(ask.prompt_tokens),
             max_tokens: Some(ask.max_tokens),
             stream: true,
