@@ -124,7 +124,7 @@ class Picker:
     def start(self):
         words = [PREFIXGATE, "epp", "--listen-address", "127.0.0.1", "--seed", "1"]
         words += ["--grpc-port", str(self.grpc), "--grpc-health-port", str(self.health)]
-        words += ["--metrics-port", str(self.metrics), *self.flags]
+        words += ["--metrics-port", str(self.metrics), "--max-endpoints", "3", *self.flags]
         if "--drain-timeout" not in self.flags:
             words += ["--drain-timeout", "0s"]
         for engine in self.engines:

@@ -222,7 +222,9 @@ impl Settings {
 
     fn number(&self, key: &str, default: u64) -> Result<u64, Fault> {
         match self.0.get(key) {
-            Some(text) => Ok(text.parse().map_err(|_| format!("{key}={text} is no number"))?),
+            Some(text) => Ok(text
+                .parse()
+                .map_err(|_| format!("{key}={text} is no number"))?),
             None => Ok(default),
         }
     }
@@ -237,8 +239,14 @@ async fn decide(
     mut client: ExternalProcessorClient<Line>,
     body_bytes: &[u8],
     shown: bool,
-) -> Result<(Duration, mpsc::Sender<ext::ProcessingRequest>, tonic::Streaming<ext::ProcessingResponse>), Fault>
-{
+) -> Result<
+    (
+        Duration,
+        mpsc::Sender<ext::ProcessingRequest>,
+        tonic::Streaming<ext::ProcessingResponse>,
+    ),
+    Fault,
+> {
     let (say, said) = mpsc::channel(8);
     let outgoing = futures_util::stream::unfold(said, |mut said| async move {
         let message = said.recv().await?;
@@ -260,7 +268,10 @@ async fn decide(
     let mut spent = None;
     let mut echoed = 0;
     loop {
-        let response = heard.message().await?.ok_or("the picker ended the stream")?;
+        let response = heard
+            .message()
+            .await?
+            .ok_or("the picker ended the stream")?;
         match response.response {
             Some(Heard::RequestHeaders(_)) => spent = Some(written.elapsed()),
             Some(Heard::RequestBody(response)) => {
@@ -289,7 +300,10 @@ fn quantile(sorted: &[Duration], of: f64) -> f64 {
     sorted.get(at).map_or(0.0, |d| d.as_secs_f64() * 1_000.0)
 }
 
-async fn requests(settings: &Settings, clients: Vec<ExternalProcessorClient<Line>>) -> Result<(), Fault> {
+async fn requests(
+    settings: &Settings,
+    clients: Vec<ExternalProcessorClient<Line>>,
+) -> Result<(), Fault> {
     let rate = settings.number("rate", 100)?;
     let seconds = settings.number("seconds", 5)?;
     let bytes = usize::try_from(settings.number("bytes", 16_000)?)?;
@@ -351,7 +365,10 @@ async fn requests(settings: &Settings, clients: Vec<ExternalProcessorClient<Line
     Ok(())
 }
 
-async fn pieces(settings: &Settings, clients: Vec<ExternalProcessorClient<Line>>) -> Result<(), Fault> {
+async fn pieces(
+    settings: &Settings,
+    clients: Vec<ExternalProcessorClient<Line>>,
+) -> Result<(), Fault> {
     let rate = settings.number("rate", 10_000)?;
     let seconds = settings.number("seconds", 5)?;
     let streams = usize::try_from(settings.number("streams", 100)?)?;

@@ -20,8 +20,8 @@ use crate::config::{self, Config, DEFAULT_POOL, Pool};
 use crate::system::{bind, drawn_seed, start_pool};
 use crate::up::signals::stop_requested;
 
-/// Default of `--max-endpoints`: one destination and two fallbacks.
-const DEFAULT_MAX_ENDPOINTS: usize = 3;
+/// Default of `--max-endpoints` where the document says nothing: what every data plane understands.
+const DEFAULT_MAX_ENDPOINTS: usize = 1;
 
 /// Room beside a body in one message, bytes.
 const MESSAGE_ROOM_BYTES: u64 = 1 << 20;
@@ -71,6 +71,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         feeders.spawn(watched.run(ending.clone()));
     }
     say_where(&pools, ports, tls.is_some());
+    tracing::info!(
+        "an answer names up to {} endpoint(s); responses are {}",
+        max_endpoints(&args, &config),
+        match args.response_feedback {
+            true => "read where the data plane shows them",
+            false => "asked not to be shown",
+        }
+    );
     let stop = CancellationToken::new();
     let serving = tokio::spawn(gateway.serve_picker(picker, data, tls, stop.clone()));
     stop_requested().await;
@@ -230,12 +238,30 @@ fn certificates(args: &Args) -> anyhow::Result<Option<Certificates>> {
         .map_err(anyhow::Error::msg)
 }
 
+/// Endpoints in one answer: the flag's, else the most that a picker of the document asks for.
+fn max_endpoints(args: &Args, config: &Config) -> usize {
+    let asked = || {
+        let document = config.scheduling.config.as_ref()?;
+        // Read from the document as written: a default that was filled in is nobody's wish.
+        let written = serde_json::to_value(document).ok()?;
+        let plugins = written.get("plugins")?.as_array()?;
+        let numbers = plugins.iter().filter_map(|plugin| {
+            let number = plugin.pointer("/parameters/maxNumOfEndpoints")?;
+            usize::try_from(number.as_u64()?).ok()
+        });
+        numbers.max()
+    };
+    args.max_endpoints
+        .or_else(asked)
+        .unwrap_or(DEFAULT_MAX_ENDPOINTS)
+}
+
 fn picker_config(args: &Args, config: &Config) -> PickerConfig {
     let room = config.gateway.max_body_bytes + MESSAGE_ROOM_BYTES;
     let most = args.grpc_max_recv_msg_size.unwrap_or(room);
     PickerConfig {
         feedback: args.response_feedback,
-        max_endpoints: Some(args.max_endpoints.max(1)),
+        max_endpoints: Some(max_endpoints(args, config).max(1)),
         emit_scores: args.emit_endpoint_scores,
         subset_hint: !args.disable_endpoint_subset_filter,
         max_message_bytes: usize::try_from(most).unwrap_or(usize::MAX),

@@ -7,6 +7,7 @@ mod admin; // what an operator sees and does
 mod bodies; // what is sent on is what came in
 mod engines; // before real engines
 mod errors; // every way to be refused, with status and words
+mod ext_proc; // requests decided for a data plane
 mod protocol; // HTTP versions, methods, headers
 mod retry; // what happens when an engine fails
 mod routes; // which pool and endpoint a request goes to

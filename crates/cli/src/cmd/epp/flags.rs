@@ -79,9 +79,10 @@ pub(crate) struct Args {
     pub(super) response_feedback: bool,
 
     /// Endpoints in one answer at most: the first is meant, the rest are for retries of the data plane, in that
-    /// order. A data plane with an ORIGINAL_DST cluster takes no more than 1.
-    #[arg(long, value_name = "N", default_value_t = super::DEFAULT_MAX_ENDPOINTS)]
-    pub(super) max_endpoints: usize,
+    /// order. Needs one that reads a list (Envoy's override_host, GKE); an ORIGINAL_DST cluster takes no more than
+    /// 1 [default: `maxNumOfEndpoints` of the document's picker, else 1]
+    #[arg(long, value_name = "N")]
+    pub(super) max_endpoints: Option<usize>,
 
     /// Whether the data plane is spoken to with TLS.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_value_t = true, default_missing_value = "true", action = clap::ArgAction::Set)]
