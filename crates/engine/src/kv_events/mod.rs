@@ -10,6 +10,8 @@ mod endpoint;
 mod msgpack;
 mod payload;
 mod publish;
+#[cfg(test)]
+mod recorded;
 mod replay;
 mod ring;
 

@@ -227,6 +227,17 @@ impl BatchModel {
         found.count()
     }
 
+    /// Name of the content of every block that has one, in no order; a name as often as blocks hold it.
+    pub fn resident(&self) -> impl Iterator<Item = super::BlockHash> {
+        self.scheduler.pool.resident()
+    }
+
+    /// Changes of the cache that come out with the step in flight, or the next one.
+    #[must_use]
+    pub fn unpublished(&self) -> &[super::CacheEvent] {
+        self.scheduler.pool.events()
+    }
+
     /// What is admitted and not over: prompt and context tokens.
     #[must_use]
     pub fn work(&self) -> Work {

@@ -159,6 +159,17 @@ impl BlockPool {
         true
     }
 
+    /// Name of the content of every block that has one.
+    pub fn resident(&self) -> impl Iterator<Item = BlockHash> {
+        self.resident.names()
+    }
+
+    /// What changed since [`take_events`](Self::take_events).
+    #[must_use]
+    pub fn events(&self) -> &[CacheEvent] {
+        &self.events
+    }
+
     /// What changed since the last call.
     pub fn take_events(&mut self) -> Vec<CacheEvent> {
         std::mem::take(&mut self.events)

@@ -51,6 +51,11 @@ impl Resident {
         self.len
     }
 
+    /// Every name, as often as blocks have it.
+    pub(super) fn names(&self) -> impl Iterator<Item = BlockHash> {
+        self.contents.iter().filter_map(|content| content.hash)
+    }
+
     /// The block stored first under this name.
     pub(super) fn get(&self, hash: &BlockHash) -> Option<BlockId> {
         let same = |&block: &BlockId| self.contents[block as usize].hash.as_ref() == Some(hash);

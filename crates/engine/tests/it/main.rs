@@ -8,6 +8,8 @@ mod conformance;
 mod errors;
 /// Each kind of misbehaviour that can be asked for.
 mod faults;
+/// What is published of the prefix cache, and replayed.
+mod kv_events;
 /// Shutting down, idle connections, clients that leave or read slowly.
 mod lifecycle;
 /// `/metrics`, logs, load reports.

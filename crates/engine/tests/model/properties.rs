@@ -241,6 +241,40 @@ proptest! {
         prop_assert_eq!(seen, seen_late);
     }
 
+    /// Whoever applies the cache events, and nothing else, holds exactly the names that the block pool holds, whenever
+    /// one looks: in the middle of a step, after preemptions, evictions, aborts and resets.
+    #[test]
+    fn cache_events_are_the_pool(load in load().prop_filter("caching on", |load| load.caching), resets in any::<u32>()) {
+        let mut engine = load.engine();
+        let mut told: HashMap<BlockHash, usize> = HashMap::new();
+        let mut events = Vec::new();
+        let mut now = Duration::ZERO;
+        let mut live: Vec<(Duration, RequestId)> = Vec::new();
+        for (number, asked) in load.asked.iter().enumerate() {
+            now += Duration::from_micros(asked.after_us);
+            loop {
+                let wake = engine.next_wake().filter(|at| *at <= now);
+                engine.advance(wake.unwrap_or(now), &mut events);
+                check_told(&engine, &mut told, &mut events)?;
+                if wake.is_none() {
+                    break;
+                }
+            }
+            live.retain(|(due, id)| *due > now || !{ engine.abort(*id); true });
+            if resets >> (number % 32) & 1 == 1 {
+                engine.reset_prefix_cache();
+            }
+            check_told(&engine, &mut told, &mut events)?;
+            let id = engine.submit(now, Request::new(load.prompt(number), asked.output_tokens)).unwrap();
+            live.extend(asked.abort_after_us.map(|after| (now + Duration::from_micros(after), id)));
+        }
+        while let Some(at) = engine.next_wake() {
+            engine.advance(at, &mut events);
+            check_told(&engine, &mut told, &mut events)?;
+        }
+        prop_assert!(engine.unpublished().iter().all(|event| *event == CacheEvent::Cleared));
+    }
+
     /// Whoever reads only the cache events knows what the next request will hit.
     #[test]
     fn cache_events_predict_hits(load in load().prop_filter("caching on", |load| load.caching)) {
@@ -274,6 +308,30 @@ proptest! {
             prop_assert_eq!(copies.values().sum::<usize>(), engine.snapshot().cached_blocks);
         }
     }
+}
+
+/// Applies what came out to `told`, and compares it, with what has not come out yet, to the pool.
+fn check_told(
+    engine: &BatchModel,
+    told: &mut HashMap<BlockHash, usize>,
+    events: &mut Vec<Event>,
+) -> Result<(), TestCaseError> {
+    for event in events.drain(..) {
+        if let Event::Cache { events, .. } = event {
+            events.iter().for_each(|event| apply(event, told));
+        }
+    }
+    let mut expected = told.clone();
+    engine
+        .unpublished()
+        .iter()
+        .for_each(|event| apply(event, &mut expected));
+    let mut resident: HashMap<BlockHash, usize> = HashMap::new();
+    engine
+        .resident()
+        .for_each(|hash| *resident.entry(hash).or_default() += 1);
+    prop_assert_eq!(resident, expected);
+    Ok(())
 }
 
 fn apply(event: &CacheEvent, copies: &mut HashMap<BlockHash, usize>) {
