@@ -19,6 +19,8 @@ pub struct Counters {
     pub metrics: EngineMetrics,
     /// Requests finished since the engine started.
     pub finished_requests: Option<f64>,
+    /// Steps of an engine of ours, and by how many seconds they were late in all.
+    pub step_lag: Option<(f64, f64)>,
 }
 
 /// What one engine's counters gained between two readings.
@@ -72,6 +74,10 @@ async fn read_one(client: &Client) -> anyhow::Result<Counters> {
         url,
         metrics: metrics::parse(&answer.body, dialect, Selector::default()),
         finished_requests: sum_of(&answer.body, "vllm:request_success_total"),
+        step_lag: sum_of(&answer.body, "prefixgate:engine_step_lag_seconds_count").zip(sum_of(
+            &answer.body,
+            "prefixgate:engine_step_lag_seconds_sum",
+        )),
     })
 }
 
@@ -128,6 +134,17 @@ pub fn hit_rate(gains: &[Gain]) -> Option<f64> {
     (queried > 0.0 && !hits.is_empty()).then(|| hits.iter().sum::<f64>() / queried)
 }
 
+/// Mean time by which the engines' steps were late between two readings, in ms; `None` where they do not say.
+pub fn step_lag_ms(before: &[Counters], after: &[Counters]) -> Option<f64> {
+    let sum = |counters: &[Counters]| {
+        (counters.iter().filter_map(|counters| counters.step_lag))
+            .fold((0.0, 0.0), |sum, lag| (sum.0 + lag.0, sum.1 + lag.1))
+    };
+    let (was, is) = (sum(before), sum(after));
+    let steps = is.0 - was.0;
+    (steps > 0.0).then(|| (is.1 - was.1) / steps * 1e3)
+}
+
 /// The engines' block size in tokens where they all say the same.
 pub fn block_size_tokens(counters: &[Counters]) -> Option<u32> {
     let mut sizes = counters
@@ -162,6 +179,7 @@ mod tests {
             url: url.to_owned(),
             metrics,
             finished_requests: None,
+            step_lag: None,
         }
     }
 

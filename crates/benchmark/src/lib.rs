@@ -22,6 +22,12 @@ pub enum Bench {
     Suite(Box<command::suite::Args>),
     /// Groups of prompts with a common prefix: hit rate at the engines, latency, distribution.
     SharedPrefix(Box<command::shared_prefix::Args>),
+    /// Rates from quiet to saturated: throughput, goodput, latency, the highest rate that is carried.
+    Sweep(Box<command::sweep::Args>),
+    /// A trace in the Mooncake format, sent by its own clock.
+    Trace(Box<command::trace::Args>),
+    /// Starts one and three replicas, cache off and on, round robin and ours, and takes their gains apart.
+    Compare(Box<command::compare::Args>),
     /// Measures saturation, then the four traffic situations and a five-fold burst.
     Situations(Box<command::situations::Args>),
 }
@@ -32,6 +38,9 @@ pub async fn run(bench: Bench) -> anyhow::Result<ExitCode> {
     match bench {
         Bench::Suite(args) => command::suite::run(*args).await,
         Bench::SharedPrefix(args) => command::shared_prefix::run(*args).await,
+        Bench::Sweep(args) => command::sweep::run(*args).await,
+        Bench::Trace(args) => command::trace::run(*args).await,
+        Bench::Compare(args) => command::compare::run(*args).await,
         Bench::Situations(args) => command::situations::run(*args).await,
     }
 }

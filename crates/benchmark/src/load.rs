@@ -5,10 +5,12 @@ pub mod client;
 pub mod connect;
 pub mod driver;
 pub mod error;
+pub mod host;
 pub mod probe;
 pub mod sample;
 pub mod stream;
 pub mod target;
+pub mod traffic;
 
 pub use client::{Answer, Client, ClientOptions};
 pub use error::ClientError;

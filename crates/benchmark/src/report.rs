@@ -1,6 +1,13 @@
 //! What do the samples say, and how surely?
 
+pub mod bound;
+pub mod csv;
+pub mod html;
+pub mod interval;
+pub mod plot;
 pub mod scenario;
+pub mod serve_keys;
+pub mod slo;
 pub mod stats;
 pub mod table;
 pub mod text;
@@ -8,6 +15,7 @@ pub mod text;
 use std::io::Write;
 
 pub use scenario::Scenario;
+pub use slo::Slo;
 pub use stats::Summary;
 pub use table::Table;
 

@@ -5,17 +5,18 @@ mod show;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::ensure;
 use serde::Serialize;
 
 use super::Connection;
 use super::connection::EngineAddresses;
+use super::outputs::Outputs;
 use super::progress::Bar;
 use crate::engines::{self, Counters, Gain};
-use crate::load::arrivals::{self, Arrivals};
-use crate::load::driver::{self, Run};
+use crate::load::driver::Run;
+use crate::load::traffic::Traffic;
 use crate::load::{Client, probe};
-use crate::report::{self, Scenario};
+use crate::report::serve_keys::{Asked, ServeKeys};
+use crate::report::{Scenario, Slo};
 use crate::workload::Workload;
 use crate::workload::shared_prefix::{PromptForm, Shape, SharedPrefix};
 
@@ -45,23 +46,19 @@ pub struct Args {
     /// Requests sent before with another seed, so that engines are warm and caches hold something else.
     #[arg(long, default_value_t = 64)]
     pub warmup_requests: usize,
-    /// Open loop: requests per second, whatever the answers do.
-    #[arg(long, conflicts_with = "concurrency")]
-    pub rate: Option<f64>,
-    /// Closed loop: requests in flight [default without --rate: 32].
-    #[arg(long)]
-    pub concurrency: Option<usize>,
-    /// Open loop: shape of the gamma-distributed gaps; 1 is Poisson, less is burstier, `inf` is constant.
-    #[arg(long, default_value_t = 1.0)]
-    pub burstiness: f64,
-    /// Open loop: most requests in flight.
-    #[arg(long, default_value_t = 2048)]
-    pub max_in_flight: usize,
+    /// Questions of one conversation, each after the ones before it; 1 asks every question by itself.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub turns: u32,
+    #[command(flatten)]
+    pub traffic: Traffic,
+    /// Limits of a good request, in ms, such as `ttft:500,tpot:50`; names ttft, tpot, e2el.
+    #[arg(long, value_name = "LIMITS")]
+    pub goodput: Option<Slo>,
+    #[command(flatten)]
+    pub outputs: Outputs,
     /// A name for this arm of a comparison, carried into the report.
     #[arg(long, default_value = "shared-prefix")]
     pub label: String,
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// How generated prompts are written.
@@ -125,15 +122,15 @@ pub struct Report {
     /// Busiest endpoint's requests over the mean.
     pub max_over_mean: Option<f64>,
     pub scenario: Scenario,
+    /// The same figures under the key names of `vllm bench serve`.
+    #[serde(flatten)]
+    pub serve: ServeKeys,
 }
 
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let report = measure(&args).await?;
-    if args.json {
-        report::emit_json(&report)?;
-    } else {
-        report::emit(&show::text(&report))?;
-    }
+    let (report, run) = measured(&args).await?;
+    args.outputs
+        .deliver("shared-prefix", &report, &show::text(&report), &run)?;
     Ok(if report.scenario.successful > 0 {
         ExitCode::SUCCESS
     } else {
@@ -143,11 +140,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Warm-up, then the measured load between two readings of the engines' counters.
 pub async fn measure(args: &Args) -> anyhow::Result<Report> {
-    ensure!(
-        args.rate.is_none_or(|rate| rate > 0.0),
-        "--rate must be above 0"
-    );
-    ensure!(args.burstiness > 0.0, "--burstiness must be above 0");
+    Ok(measured(args).await?.0)
+}
+
+/// The report, and the run it was made of.
+async fn measured(args: &Args) -> anyhow::Result<(Report, Run)> {
+    args.traffic.check()?;
     let (client, model) = args.connection.ready().await?;
     let engines = args.engines.connect(&model).await?;
     let seed = args.prompts.seed();
@@ -168,7 +166,8 @@ pub async fn measure(args: &Args) -> anyhow::Result<Report> {
     let run = load(&client, measured.clone(), args, &args.label, seed).await;
     let after = engines.read().await?;
     let url = client.target().to_string();
-    Ok(args.report(url, model, &measured, &run, &before, &after))
+    let report = args.report(url, model, &measured, &run, &before, &after);
+    Ok((report, run))
 }
 
 impl Args {
@@ -179,7 +178,9 @@ impl Args {
             question_tokens: self.question_tokens,
             output_tokens: self.prompts.output_tokens,
             requests,
+            turns: self.turns,
             seed,
+            run: 0,
         }
     }
 
@@ -194,7 +195,17 @@ impl Args {
     ) -> Report {
         let gains = engines::gains(before, after);
         let mut scenario = Scenario::of(&self.label, run);
-        (scenario.rate_per_s, scenario.concurrency) = (self.rate, self.closed());
+        (scenario.rate_per_s, scenario.concurrency) = (self.traffic.rate, self.traffic.closed());
+        let asked = Asked {
+            label: self.label.clone(),
+            model: model.clone(),
+            rate: self.traffic.rate,
+            burstiness: self.traffic.burstiness,
+            max_concurrency: self.traffic.closed(),
+            slo: self.goodput,
+            detailed: self.outputs.save_detailed,
+        };
+        let serve = ServeKeys::of(&asked, run, &scenario);
         let block_size_tokens = engines::block_size_tokens(after);
         Report {
             label: self.label.clone(),
@@ -211,11 +222,8 @@ impl Args {
             max_over_mean: max_over_mean(&scenario, &gains),
             engines: gains,
             scenario,
+            serve,
         }
-    }
-
-    fn closed(&self) -> Option<usize> {
-        self.rate.is_none().then(|| self.concurrency.unwrap_or(32))
     }
 }
 
@@ -229,16 +237,7 @@ async fn load(
     let bar = Bar::new(name, workload.len());
     let progress = bar.progress();
     let workload: Arc<dyn Workload> = workload;
-    let Some(rate) = args.rate else {
-        return driver::closed(client, &workload, args.closed().unwrap_or(32), &progress).await;
-    };
-    let shape = match args.burstiness {
-        shape if shape.is_infinite() => Arrivals::Constant,
-        1.0 => Arrivals::Poisson,
-        shape => Arrivals::Gamma { shape },
-    };
-    let times = arrivals::schedule(shape, rate, workload.len(), seed);
-    driver::open(client, &workload, &times, args.max_in_flight, &progress).await
+    args.traffic.drive(client, &workload, seed, &progress).await
 }
 
 /// Requests of the busiest endpoint over the mean: by the answers' headers, else by the engines' counters.

@@ -166,7 +166,9 @@ impl Bench<'_> {
             question_tokens: self.args.question_tokens,
             output_tokens: self.args.prompts.output_tokens,
             requests,
+            turns: 1,
             seed,
+            run: 0,
         };
         Arc::new(SharedPrefix::new(
             shape,

@@ -64,6 +64,9 @@ async fn lane(
     }
 }
 
+/// Asked after each finished request whether to go on; `false` gives the run up.
+pub type KeepGoing<'a> = &'a (dyn Fn(&[Sample]) -> bool + Sync);
+
 /// One request at each of `times` from now, whatever became of the others; at most `max_in_flight` at once.
 /// A request held back by that bound, or by this tool being late, keeps its intended time.
 pub async fn open(
@@ -73,10 +76,23 @@ pub async fn open(
     max_in_flight: usize,
     progress: &Progress,
 ) -> Run {
+    open_while(client, workload, times, max_in_flight, progress, &|_| true).await
+}
+
+/// As [`open`], until `keep_going` says no: then what is in flight is dropped and counts for nothing.
+pub async fn open_while(
+    client: &Arc<Client>,
+    workload: &Arc<dyn Workload>,
+    times: &[Duration],
+    max_in_flight: usize,
+    progress: &Progress,
+    keep_going: KeepGoing<'_>,
+) -> Run {
     let permits = Arc::new(Semaphore::new(max_in_flight.max(1)));
     let mut flights = JoinSet::new();
     let mut samples = Vec::with_capacity(times.len());
     let begun = Instant::now();
+    let mut wanted = true;
     for (index, at) in times.iter().take(workload.len()).enumerate() {
         let prompted = workload.prompted(index);
         let intended = begun + *at;
@@ -93,9 +109,17 @@ pub async fn open(
         });
         while let Some(Ok(sample)) = flights.try_join_next() {
             samples.push(sample);
+            wanted &= keep_going(&samples);
+        }
+        if !wanted {
+            break;
         }
     }
-    samples.extend(flights.join_all().await);
+    while wanted && let Some(Ok(sample)) = flights.join_next().await {
+        samples.push(sample);
+        wanted &= keep_going(&samples);
+    }
+    flights.shutdown().await;
     Run {
         begun,
         duration: begun.elapsed(),

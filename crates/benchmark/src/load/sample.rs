@@ -135,6 +135,18 @@ impl Sample {
         })
     }
 
+    /// When it left.
+    pub fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    /// When content came, and in how many events.
+    pub fn contents(&self) -> impl Iterator<Item = (Instant, u32)> + '_ {
+        self.arrivals
+            .iter()
+            .map(|arrival| (arrival.at, arrival.content_events))
+    }
+
     /// When the answer ended.
     pub fn ended(&self) -> Instant {
         self.ended

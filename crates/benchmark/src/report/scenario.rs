@@ -60,6 +60,13 @@ impl Scenario {
 
     /// The same over some of a run's samples, which took `duration_s`.
     pub fn of_samples(name: &str, samples: &[&Sample], duration_s: f64) -> Self {
+        Self::of_scaled(name, samples, duration_s, 1.0)
+    }
+
+    /// The same of a fleet whose time is slowed `time_scale` times: every time is divided by it.
+    pub fn of_scaled(name: &str, samples: &[&Sample], duration_s: f64, time_scale: f64) -> Self {
+        let duration_s = duration_s / time_scale;
+        let scaled = |ms: f64| ms / time_scale;
         let good: Vec<&Sample> = samples
             .iter()
             .copied()
@@ -89,11 +96,23 @@ impl Scenario {
             prompt_tokens,
             output_tokens,
             cached_tokens: (!cached.is_empty()).then(|| cached.iter().sum()),
-            ttft_ms: Summary::of(good.iter().filter_map(|sample| sample.ttft_ms())),
-            tpot_ms: Summary::of(good.iter().filter_map(|sample| sample.tpot_ms())),
-            itl_ms: Summary::of(good.iter().flat_map(|sample| sample.itl_ms())),
-            e2e_ms: Summary::of(good.iter().map(|sample| sample.e2e_ms())),
-            client_queue_ms: Summary::of(samples.iter().map(|sample| sample.client_queue_ms())),
+            ttft_ms: Summary::of(
+                good.iter()
+                    .filter_map(|sample| sample.ttft_ms())
+                    .map(scaled),
+            ),
+            tpot_ms: Summary::of(
+                good.iter()
+                    .filter_map(|sample| sample.tpot_ms())
+                    .map(scaled),
+            ),
+            itl_ms: Summary::of(good.iter().flat_map(|sample| sample.itl_ms()).map(scaled)),
+            e2e_ms: Summary::of(good.iter().map(|sample| scaled(sample.e2e_ms()))),
+            client_queue_ms: Summary::of(
+                samples
+                    .iter()
+                    .map(|sample| scaled(sample.client_queue_ms())),
+            ),
             endpoints: endpoints(samples),
             simulated: samples.iter().any(|sample| sample.simulated),
             errors: errors(samples),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::interval::{self, Interval};
+
 /// Fewest samples for a 90th, 95th and 99th percentile: below, it would be the maximum by another name.
 pub const MIN_FOR_P90: usize = 10;
 pub const MIN_FOR_P95: usize = 20;
@@ -20,6 +22,13 @@ pub struct Summary {
     pub p95: Option<f64>,
     pub p99: Option<f64>,
     pub max: Option<f64>,
+    /// 95 % intervals; absent where the samples do not carry them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_ci95: Option<Interval>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p50_ci95: Option<Interval>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p95_ci95: Option<Interval>,
 }
 
 impl Summary {
@@ -47,6 +56,9 @@ impl Summary {
             p95: from(MIN_FOR_P95, 0.95),
             p99: from(MIN_FOR_P99, 0.99),
             max: sorted.last().copied(),
+            mean_ci95: interval::mean(&sorted),
+            p50_ci95: interval::quantile(&sorted, 0.5),
+            p95_ci95: interval::quantile(&sorted, 0.95),
         }
     }
 
@@ -60,7 +72,7 @@ impl Summary {
 }
 
 /// Linear interpolation between the two nearest ranks of a sorted, non-empty slice (numpy's default).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let rank = q * (sorted.len() - 1) as f64;
     let (low, high) = (rank.floor() as usize, rank.ceil() as usize);
     sorted[low] + (sorted[high] - sorted[low]) * (rank - low as f64)

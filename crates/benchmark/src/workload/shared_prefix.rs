@@ -1,9 +1,19 @@
-//! Groups of prompts with a common prefix: which group asks what, and what could a perfect cache save?
+//! Groups of prompts with a common prefix, asked once or in conversations: which group asks what, and what could a
+//! perfect cache save?
 
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
 use super::{Body, Prompted, Workload, text};
+use crate::report::bound::{self, Part, Prompt};
+
+/// What tells the keys of prefixes, questions and answers apart.
+const PREFIX: u64 = 1;
+const QUESTION: u64 = 2;
+const ANSWER: u64 = 3;
+
+/// Fewest conversations that take turns.
+const MIN_AT_ONCE: usize = 16;
 
 /// The size of the workload. Lengths in tokens.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
@@ -13,7 +23,12 @@ pub struct Shape {
     pub question_tokens: u32,
     pub output_tokens: u32,
     pub requests: usize,
+    /// Questions of one conversation; 1 asks every question by itself. Each turn's prompt holds all before it, with
+    /// answers of `output_tokens` made up beforehand, so that every arm of a comparison sends the same bytes.
+    pub turns: u32,
     pub seed: u64,
+    /// Tells runs over the same prefixes apart: their questions and their order.
+    pub run: u64,
 }
 
 /// How a prompt is written.
@@ -25,23 +40,33 @@ pub enum PromptForm {
     TokenIds { vocabulary: u32 },
 }
 
-/// The requests: groups in turn, then shuffled, so that each group has its share and none comes in a row.
+/// One request's place.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    group: u32,
+    conversation: u64,
+    /// 0-based.
+    turn: u32,
+}
+
+/// The requests: groups in turn, then shuffled, so that each group has its share and none comes in a row; of
+/// conversations, many take turns, so that no question comes right behind the one before it.
 #[derive(Clone, Debug)]
 pub struct SharedPrefix {
     shape: Shape,
     form: PromptForm,
     model: String,
     ignore_eos: bool,
-    order: Vec<u32>,
+    order: Vec<Place>,
 }
 
 impl SharedPrefix {
     pub fn new(shape: Shape, form: PromptForm, model: &str, ignore_eos: bool) -> Self {
-        let groups = shape.groups.max(1) as usize;
-        let mut order: Vec<u32> = (0..shape.requests)
-            .map(|index| (index % groups) as u32)
-            .collect();
-        order.shuffle(&mut text::rng(&[shape.seed, 0]));
+        let order = if shape.turns > 1 {
+            conversations(&shape)
+        } else {
+            singles(&shape)
+        };
         Self {
             shape,
             form,
@@ -58,45 +83,127 @@ impl SharedPrefix {
     /// The hit rate of one unbounded cache that computes each prefix once: tokens found over tokens asked,
     /// with blocks of `block_size_tokens`.
     pub fn ideal_hit_rate(&self, block_size_tokens: u32) -> f64 {
-        let shape = &self.shape;
-        let block = block_size_tokens.max(1);
-        let prompt = u64::from(shape.prefix_tokens) + u64::from(shape.question_tokens);
-        // At least one token is always computed, so a prompt that is all prefix saves one block less.
-        let reusable = u64::from(shape.prefix_tokens).min(prompt.saturating_sub(1));
-        let saved = reusable / u64::from(block) * u64::from(block);
-        let first = (shape.groups.max(1) as usize).min(shape.requests);
-        let asked = shape.requests as u64 * prompt;
-        if asked == 0 {
-            0.0
-        } else {
-            ((shape.requests - first) as u64 * saved) as f64 / asked as f64
-        }
+        bound::unbounded(&self.prompts(block_size_tokens), 0, block_size_tokens)
     }
 
-    fn prompt(&self, index: usize, group: u32) -> Value {
-        let mut prefix = text::rng(&[self.shape.seed, 1, u64::from(group)]);
-        let mut question = text::rng(&[self.shape.seed, 2, index as u64]);
-        let (prefix_tokens, question_tokens) =
-            (self.shape.prefix_tokens, self.shape.question_tokens);
-        match self.form {
-            PromptForm::Words { tokens_per_word } => {
-                let count = |tokens: u32| (f64::from(tokens) / tokens_per_word).round() as usize;
-                let mut prompt = text::words(&mut prefix, count(prefix_tokens));
-                prompt.push(' ');
-                prompt.push_str(&text::words(&mut question, count(question_tokens)));
-                json!(prompt)
+    /// Every prompt's blocks, in order of sending.
+    pub fn prompts(&self, block_size_tokens: u32) -> Vec<Prompt> {
+        (self.order.iter())
+            .map(|place| Prompt::of(&self.parts(*place), block_size_tokens))
+            .collect()
+    }
+
+    /// What the prompt is made of: the prefix, then questions and answers by turns.
+    fn parts(&self, place: Place) -> Vec<Part> {
+        let shape = &self.shape;
+        let key = |what: u64, turn: u32| {
+            let parts = self.key(place, what, turn);
+            parts.iter().fold(what, |state, part| {
+                state.wrapping_mul(0x0000_0100_0000_01b3) ^ part
+            })
+        };
+        let mut parts = vec![(key(PREFIX, 0), shape.prefix_tokens)];
+        for turn in 0..=place.turn {
+            parts.push((key(QUESTION, turn), shape.question_tokens));
+            if turn < place.turn {
+                parts.push((key(ANSWER, turn), shape.output_tokens));
             }
-            PromptForm::TokenIds { vocabulary } => {
-                let mut ids = text::token_ids(&mut prefix, prefix_tokens as usize, vocabulary);
-                ids.extend(text::token_ids(
-                    &mut question,
-                    question_tokens as usize,
-                    vocabulary,
-                ));
-                json!(ids)
+        }
+        parts
+    }
+
+    /// What fixes the text of one part.
+    fn key(&self, place: Place, what: u64, turn: u32) -> Vec<u64> {
+        let shape = &self.shape;
+        if what == PREFIX {
+            return vec![shape.seed, PREFIX, u64::from(place.group)];
+        }
+        let mut key = vec![shape.seed, what, place.conversation];
+        if shape.turns > 1 {
+            key.push(u64::from(turn));
+        }
+        if shape.run > 0 {
+            key.push(shape.run);
+        }
+        key
+    }
+
+    fn prompt(&self, place: Place) -> Value {
+        let mut words = Vec::new();
+        let mut ids = Vec::new();
+        let mut part = |what: u64, turn: u32, tokens: u32| {
+            let mut rng = text::rng(&self.key(place, what, turn));
+            match self.form {
+                PromptForm::Words { tokens_per_word } => {
+                    let count = (f64::from(tokens) / tokens_per_word).round() as usize;
+                    words.push(text::words(&mut rng, count));
+                }
+                PromptForm::TokenIds { vocabulary } => {
+                    ids.extend(text::token_ids(&mut rng, tokens as usize, vocabulary));
+                }
+            }
+        };
+        part(PREFIX, 0, self.shape.prefix_tokens);
+        for turn in 0..=place.turn {
+            part(QUESTION, turn, self.shape.question_tokens);
+            if turn < place.turn {
+                part(ANSWER, turn, self.shape.output_tokens);
+            }
+        }
+        match self.form {
+            PromptForm::Words { .. } => json!(words.join(" ")),
+            PromptForm::TokenIds { .. } => json!(ids),
+        }
+    }
+}
+
+fn singles(shape: &Shape) -> Vec<Place> {
+    let groups = shape.groups.max(1) as usize;
+    let mut order: Vec<u32> = (0..shape.requests)
+        .map(|index| (index % groups) as u32)
+        .collect();
+    order.shuffle(&mut text::rng(&[shape.seed, shape.run]));
+    let place = |(index, group): (usize, u32)| Place {
+        group,
+        conversation: index as u64,
+        turn: 0,
+    };
+    order.into_iter().enumerate().map(place).collect()
+}
+
+/// Rounds: each of the conversations at once asks its next question, in an order of its own; those at their end make
+/// room for new ones.
+fn conversations(shape: &Shape) -> Vec<Place> {
+    let groups = u64::from(shape.groups.max(1));
+    let at_once = (groups as usize).max(MIN_AT_ONCE);
+    let mut rng = text::rng(&[shape.seed, shape.run]);
+    let mut next = 0_u64;
+    let mut begin = |turn: u32| {
+        let place = Place {
+            group: (next % groups) as u32,
+            conversation: next,
+            turn,
+        };
+        next += 1;
+        place
+    };
+    // Lengths differ at the start, so that conversations do not all end in one round.
+    let mut open: Vec<Place> = (0..at_once)
+        .map(|index| begin(index as u32 % shape.turns))
+        .collect();
+    let mut order = Vec::with_capacity(shape.requests);
+    while order.len() < shape.requests {
+        open.shuffle(&mut rng);
+        order.extend(open.iter().copied());
+        for place in &mut open {
+            place.turn += 1;
+            if place.turn >= shape.turns {
+                *place = begin(0);
             }
         }
     }
+    order.truncate(shape.requests);
+    order
 }
 
 impl Workload for SharedPrefix {
@@ -105,17 +212,17 @@ impl Workload for SharedPrefix {
     }
 
     fn prompted(&self, index: usize) -> Prompted {
-        let group = self.order[index];
+        let place = self.order[index];
         let body = Body {
             model: &self.model,
-            prompt: self.prompt(index, group),
+            prompt: self.prompt(place),
             max_tokens: self.shape.output_tokens,
             ignore_eos: self.ignore_eos,
         };
         Prompted {
             path: "/v1/completions",
             body: body.streamed(),
-            group,
+            group: place.group,
         }
     }
 }
@@ -131,7 +238,9 @@ mod tests {
             question_tokens: 20,
             output_tokens: 8,
             requests,
+            turns: 1,
             seed,
+            run: 0,
         };
         SharedPrefix::new(shape, form, "m", true)
     }
@@ -204,5 +313,51 @@ mod tests {
         );
         near(workload(2, 3, 1, IDS).ideal_hit_rate(16), 0.0);
         near(workload(0, 3, 1, IDS).ideal_hit_rate(16), 0.0);
+    }
+
+    #[test]
+    fn a_turn_holds_every_turn_before_it() {
+        let shape = Shape {
+            groups: 2,
+            prefix_tokens: 32,
+            question_tokens: 16,
+            output_tokens: 16,
+            requests: 96,
+            turns: 3,
+            seed: 4,
+            run: 0,
+        };
+        let workload = SharedPrefix::new(shape, IDS, "m", true);
+        let mut last: std::collections::HashMap<u64, Vec<u64>> = Default::default();
+        let mut continued = 0;
+        for index in 0..96 {
+            let (place, ids) = (workload.order[index], ids(&workload, index));
+            assert_eq!(ids.len(), 32 + 16 + place.turn as usize * 32);
+            if let Some(before) = last.get(&place.conversation) {
+                assert_eq!(ids[..before.len()], before[..]);
+                continued += 1;
+            }
+            last.insert(place.conversation, ids);
+        }
+        assert!(continued > 40, "{continued}");
+        let next_to_itself = (workload.order.windows(2))
+            .filter(|pair| pair[0].conversation == pair[1].conversation)
+            .count();
+        assert!(next_to_itself <= 5, "{next_to_itself}");
+    }
+
+    #[test]
+    fn another_run_keeps_the_prefixes_and_changes_the_questions() {
+        let run = |run| {
+            let shape = Shape {
+                groups: 1,
+                run,
+                ..workload(1, 1, 5, IDS).shape()
+            };
+            ids(&SharedPrefix::new(shape, IDS, "m", true), 0)
+        };
+        let (a, b) = (run(0), run(1));
+        assert_eq!(a[..96], b[..96]);
+        assert_ne!(a[96..], b[96..]);
     }
 }

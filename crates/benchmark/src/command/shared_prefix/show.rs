@@ -8,12 +8,13 @@ use crate::report::{Table, text};
 pub(super) fn text(report: &Report) -> String {
     let shape = &report.shape;
     let mut out = format!(
-        "shared-prefix on {} ({})\n{} groups, prefix {} + question {} tokens, output {}, seed {}, warm-up {} with another seed\n",
+        "shared-prefix on {} ({})\n{} groups, prefix {} + question {} tokens, {} turn(s), output {}, seed {}, warm-up {} with another seed\n",
         report.url,
         report.model,
         shape.groups,
         shape.prefix_tokens,
         shape.question_tokens,
+        shape.turns,
         shape.output_tokens,
         shape.seed,
         report.warmup_requests,
