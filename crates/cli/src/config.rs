@@ -92,6 +92,8 @@ pub(crate) struct Pool {
     pub(crate) scrape: pool::ScrapeConfig,
     /// Reading of the engines' model lists.
     pub(crate) models: pool::ModelsConfig,
+    /// The engines' own word on what their caches hold.
+    pub(crate) kv_events: pool::KvEventsConfig,
     /// How `https` endpoints are trusted.
     pub(crate) tls: pool::TlsConfig,
     /// Scheduling of this pool alone; the common one when absent.
@@ -116,6 +118,7 @@ impl Pool {
             health: self.health.clone(),
             scrape: self.scrape.clone(),
             models: self.models.clone(),
+            kv_events: self.kv_events.clone(),
             api_key_env: self.api_key_env.clone(),
             tls: self.tls.clone(),
         }

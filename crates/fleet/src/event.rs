@@ -31,7 +31,8 @@ pub enum Event {
     Restarted {
         slot: Slot,
     },
-    /// What matches at the endpoint rest on from now on. Unless it is exact, what its events told is dropped.
+    /// What matches at the endpoint rest on from now on. What its events told is dropped where that is approximate, and
+    /// kept but not looked at where it is stale ([`crate::Fleet::clear_kv`] drops it).
     KvMode {
         slot: Slot,
         mode: KvMode,

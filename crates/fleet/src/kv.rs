@@ -138,10 +138,17 @@ impl Fleet {
         }
         let applied = self.exact_writer.lock().apply(slot, batch, now);
         if applied.refused_blocks > 0 {
+            self.clear_kv(slot);
             let reason = "its blocks do not fit into the index's memory cap (index_max_bytes)";
             self.set_kv_mode(slot, KvMode::stale(reason), now);
         }
         applied
+    }
+
+    /// Drops what an endpoint's events told: some are missing, or another process sends them. The next message may have
+    /// any sequence.
+    pub fn clear_kv(&self, slot: Slot) {
+        self.exact_writer.lock().clear(slot);
     }
 
     pub(crate) fn set_kv_mode(&self, slot: Slot, mode: KvMode, now: Duration) {
@@ -155,7 +162,10 @@ impl Fleet {
         };
         match &mode {
             KvMode::Exact => self.exact_writer.lock().open(slot, block_size_tokens),
-            KvMode::Stale { .. } | KvMode::Approximate => self.exact_writer.lock().clear(slot),
+            KvMode::Approximate => self.clear_kv(slot),
+            // What is told from now on is kept: it counts once it is complete, and a connection that comes back may
+            // go on where it broke off.
+            KvMode::Stale { .. } => {}
         }
         self.edit(slot, now, |member| {
             std::mem::replace(&mut member.kv_mode, mode.clone()) != mode

@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{PoolError, endpoint_from_url};
+use crate::{KvEventsConfig, PoolError, endpoint_from_url};
 
 const DEFAULT_HEALTH_PATH: &str = "/health";
 const DEFAULT_HEALTH_INTERVAL_MS: u64 = 1_000;
@@ -43,6 +43,8 @@ pub struct PoolConfig {
     pub scrape: ScrapeConfig,
     /// Reading of the engines' model lists.
     pub models: ModelsConfig,
+    /// The engines' own word on what their caches hold.
+    pub kv_events: KvEventsConfig,
     /// Name of the environment variable that holds the engines' API key.
     pub api_key_env: Option<String>,
     /// How `https` endpoints are verified.
@@ -227,6 +229,7 @@ impl PoolConfig {
                 "must not be less than `scrape.min_interval_ms`",
             ));
         }
+        self.kv_events.check()?;
         self.scrape.dialect().map(|_| ())
     }
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::discovery::{self, static_list};
+use crate::kv_events::Listener;
 use crate::membership::Membership;
 use crate::watched::Shared;
 use crate::{Clock, PoolConfig, PoolError};
@@ -52,6 +53,7 @@ impl Feeds {
             stop.clone(),
             tracker.clone(),
         )?;
+        let listener = listener(config).await?;
         let shared = Arc::new(shared);
         let (first, later) = discovery::start(config, &stop, tracker).await?;
         for change in first {
@@ -60,6 +62,10 @@ impl Feeds {
         let membership = Arc::new(Membership::new(Arc::clone(&shared)));
         let feeds = Self { shared, membership };
         feeds.spawn(later, &stop, tracker);
+        if let Some(listener) = listener {
+            let membership = Arc::clone(&feeds.membership);
+            tracker.spawn(listener.run(membership, stop.clone(), tracker.clone()));
+        }
         Ok(feeds)
     }
 
@@ -90,9 +96,24 @@ impl Feeds {
         self.membership.changed.notify_one();
     }
 
+    /// Takes a change from a source that runs elsewhere.
+    pub fn apply(&self, change: Change) {
+        self.shared.apply(Event::Change(change));
+        self.membership.changed.notify_one();
+    }
+
     /// Asks for a health check of `slot` now instead of at its time; nothing happens where it has left.
     pub fn probe_now(&self, slot: Slot) {
         self.membership.probe_now(slot);
+    }
+}
+
+/// Where engines connect to publish their cache events, if they do.
+async fn listener(config: &PoolConfig) -> Result<Option<Listener>, PoolError> {
+    let events = &config.kv_events;
+    match &events.bind {
+        Some(bind) if events.enabled => Listener::bind(bind, &events.topic).await.map(Some),
+        _ => Ok(None),
     }
 }
 

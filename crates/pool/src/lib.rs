@@ -12,6 +12,7 @@ mod error;
 mod feeds;
 mod health;
 mod http;
+mod kv_events;
 mod membership;
 mod models;
 mod pace;
@@ -26,3 +27,4 @@ pub use config::{
 pub use endpoint_url::endpoint_from_url;
 pub use error::PoolError;
 pub use feeds::Feeds;
+pub use kv_events::{KvEventsConfig, KvSource};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use fleet::{EndpointView, View};
+use fleet::{EndpointSpec, EndpointView, View};
 use kv_index::Slot;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -65,6 +65,20 @@ impl Membership {
         if let Some(watched) = running.get(&slot).and_then(|one| one.watched.as_ref()) {
             watched.probe.notify_one();
         }
+    }
+
+    /// The endpoint that `choose` picks by number from all that are watched.
+    pub(crate) fn find(
+        &self,
+        choose: impl FnOnce(&[&EndpointSpec]) -> Option<usize>,
+    ) -> Option<Arc<Watched>> {
+        let running = self.running.lock();
+        let watched: Vec<&Arc<Watched>> = running
+            .values()
+            .filter_map(|one| one.watched.as_ref())
+            .collect();
+        let specs: Vec<&EndpointSpec> = watched.iter().map(|one| &*one.spec).collect();
+        choose(&specs).map(|number| Arc::clone(watched[number]))
     }
 
     /// Starts what is new, stops what has left, and has those checked at once that were seen from

@@ -38,6 +38,9 @@ async fn scrape(endpoint: &Watched) -> bool {
     let working = result
         .as_ref()
         .is_ok_and(|metrics| metrics.running.unwrap_or(0) > 0 || metrics.waiting.unwrap_or(0) > 0);
+    if let Ok(metrics) = &result {
+        endpoint.figures.store(metrics);
+    }
     let failed = result.is_err();
     endpoint.shared.apply(Event::Scrape { slot, mark, result });
     let ours = endpoint.state.active_requests() > 0 || endpoint.state.picks() != picks;

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::http::{Client, Target};
-use crate::{Clock, PoolConfig, PoolError, health, models, scrape};
+use crate::kv_events::{Figures, Inbox};
+use crate::{Clock, PoolConfig, PoolError, health, kv_events, models, scrape};
 
 /// What the feeds of a pool share.
 pub(crate) struct Shared {
@@ -105,6 +106,12 @@ pub(crate) struct Watched {
     pub(crate) probe: Notify,
     /// Work came: scrape soon.
     pub(crate) traffic: Notify,
+    /// What its metrics said last, as far as its cache events are judged by it.
+    pub(crate) figures: Figures,
+    /// A connection that its engine made to us, to publish cache events on.
+    pub(crate) kv_inbox: Inbox,
+    /// There is one.
+    pub(crate) kv_arrived: Notify,
 }
 
 impl Watched {
@@ -126,10 +133,13 @@ impl Watched {
             healthy: AtomicBool::new(false),
             probe: Notify::new(),
             traffic: Notify::new(),
+            figures: Figures::default(),
+            kv_inbox: Inbox::default(),
+            kv_arrived: Notify::new(),
         })
     }
 
-    /// Starts health, model and scrape feeds, which end with `stop`. An endpoint whose URL cannot be used is told to
+    /// Starts health, model, scrape and cache-event feeds, which end with `stop`. An endpoint whose URL cannot be used is told to
     /// the fleet as unready, and has no feeds.
     pub(crate) fn start(
         endpoint: &EndpointView,
@@ -150,7 +160,12 @@ impl Watched {
         let run = Arc::clone(&watched);
         shared.tracker.spawn(async move {
             let feeds = async {
-                tokio::join!(health::run(&run), models::run(&run), scrape::run(&run));
+                tokio::join!(
+                    health::run(&run),
+                    models::run(&run),
+                    scrape::run(&run),
+                    kv_events::run(&run)
+                );
             };
             stop.run_until_cancelled(feeds).await;
         });
