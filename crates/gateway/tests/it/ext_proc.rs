@@ -212,7 +212,7 @@ fn good(kind: &str, end: bool) -> ext::ProcessingRequest {
     response_headers(&[(":status", "200"), ("content-type", kind)], end)
 }
 
-const PROMPT: &[u8] = br#"{"model":"m","prompt":"a prompt that is long enough"}"#;
+const PROMPT: &[u8] = br#"{"model":"m","prompt":"a prompt that is long enough for a block of its own and then for some more blocks, because a prefix counts from its first whole block on and not before; the rest is words, words, words, and words, words, words again, until there is enough of it"}"#;
 
 impl Stream {
     async fn say(&self, message: ext::ProcessingRequest) {
