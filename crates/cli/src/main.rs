@@ -2,6 +2,7 @@
 
 mod cmd;
 mod config;
+mod kubernetes;
 mod logging;
 mod system;
 mod up;
@@ -11,6 +12,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cmd::Command;
+
+/// Bodies of some hundred kilobytes come and go with each request; the system's allocator maps and unmaps each.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Sends every LLM request to the replica that already holds its prefix in KV cache.
 #[derive(Debug, Parser)]

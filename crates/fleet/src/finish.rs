@@ -108,12 +108,8 @@ impl Fleet {
                 .fetch_add(predicted, Relaxed);
             return;
         };
-        if reservation
-            .placements
-            .iter()
-            .all(|placement| placement.chain.is_empty())
-        {
-            // Too short for a block, or of no concern to the profile: nothing was predicted that could be wrong.
+        if !self.profile().reads_prefix() {
+            // Nothing was predicted that could be wrong.
             return;
         }
         counters.reported_requests.fetch_add(1, Relaxed);
