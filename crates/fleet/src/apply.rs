@@ -26,7 +26,7 @@ impl Fleet {
             Event::KvMode { slot, mode } => self.set_kv_mode(slot, mode, now),
             Event::Restarted { slot } => {
                 self.index.clear(slot);
-                self.exact_writer.lock().restarted(slot);
+                self.exact_writer.lock().restarted(slot, now);
                 self.edit(slot, now, |member| {
                     member.restarted();
                     false
@@ -126,7 +126,7 @@ impl Fleet {
         }
         if restarted {
             self.index.clear(slot);
-            self.exact_writer.lock().restarted(slot);
+            self.exact_writer.lock().restarted(slot, now);
         }
         if let Some(blocks) = capacity {
             self.index.set_capacity(slot, blocks);
@@ -150,7 +150,7 @@ impl Fleet {
     pub(crate) fn take_out(&self, slot: Slot, reason: &str, cache_lost: bool, now: Duration) {
         if cache_lost {
             self.index.clear(slot);
-            self.exact_writer.lock().restarted(slot);
+            self.exact_writer.lock().restarted(slot, now);
         }
         self.edit(slot, now, |member| {
             member.down.replace(reason.to_owned()).is_none()

@@ -100,6 +100,14 @@ impl Chain {
         self.covered(common_run(&self.marks, &other.marks, 0))
     }
 
+    /// A chain with a mark at every block.
+    pub(crate) fn of_blocks(blocks: Vec<BlockHash>) -> Self {
+        Self {
+            stream_bytes: (blocks.len() * BLOCK_BYTES) as u64,
+            marks: blocks.into(),
+        }
+    }
+
     /// The prompt as far as the last mark within `blocks` blocks.
     pub fn truncated(&self, blocks: usize) -> Self {
         if blocks >= self.len() {

@@ -23,7 +23,7 @@ impl Table {
         self.len
     }
 
-    #[cfg(test)]
+    /// Bytes of all cells.
     pub(crate) fn allocated_bytes(&self) -> usize {
         self.cells.capacity() * size_of::<(u64, u64)>()
     }
@@ -73,6 +73,11 @@ impl Table {
         if cells > SMALLEST_CELLS && self.len * 20 < cells * 11 {
             self.resize(self.len * 10 / 7);
         }
+    }
+
+    /// All keys and words, in no order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.cells.iter().copied().filter(|(_, word)| *word != 0)
     }
 
     /// All words, in no order.

@@ -1,19 +1,31 @@
 //! How many leading tokens of a prompt does each slot hold, asked from any thread?
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+use parking_lot::{Mutex, RwLock};
 
 use super::event::TIERS;
-use super::{EngineHash, ExactMatches, Tier, TierTokens, TokenChain, TokenHasher, TokenPrompt};
-use crate::{BlockHash, HashSeed, Slot};
+use super::expected::Expected;
+use super::lanes::Lanes;
+use super::lookup::{leading_runs, tiered_runs};
+use super::runs::{Lane, Runs};
+use super::tokens::SizedChain;
+use super::{ExactMatches, Tier, TierTokens, TokenChain, TokenHasher, TokenPrompt};
+use crate::recent::Ticket;
+use crate::{HashSeed, Slot};
+
+/// Times a lookup begins anew because a lane changed hands under it.
+const LOOKUPS_AT_MOST: usize = 4;
 
 /// Bounds of an index.
 #[derive(Clone, Copy, Debug)]
 pub struct ExactConfig {
-    /// Memory cap over all slots, bytes. Blocks beyond it are left out and counted.
+    /// Memory cap over all slots, bytes. Blocks beyond it are left out and counted. Some 200 KiB of fixed tables come
+    /// on top.
     pub max_bytes: usize,
     /// Key of all hashes.
     pub seed: HashSeed,
@@ -34,14 +46,14 @@ impl Default for ExactConfig {
     }
 }
 
-/// What the index holds and has been through.
+/// What the index holds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExactStats {
     /// (slot, block) pairs held, each tier on its own.
     pub held_blocks: u64,
-    /// Blocks held by at least one slot.
+    /// Blocks held by at least one slot, and those before them in their stretch.
     pub distinct_blocks: u64,
-    /// Runs they are kept in.
+    /// Stretches of consecutive blocks they are kept in.
     pub runs: u64,
     /// Memory in use, bytes.
     pub bytes: u64,
@@ -58,9 +70,9 @@ pub struct ExactSlotStats {
     pub sequence: Option<u64>,
     /// When the last message was applied.
     pub applied_at: Option<Duration>,
-    /// From the engine's writing of a message to its being applied, the last one and the worst of late; `None` where
-    /// the wire has no times.
+    /// From the engine's writing of a message to its being applied: the last one; `None` where the wire has no times.
     pub lag: Option<Duration>,
+    /// The same, the worst so far.
     pub worst_lag: Option<Duration>,
     pub batches: u64,
     pub stored_blocks: u64,
@@ -73,10 +85,9 @@ pub struct ExactSlotStats {
 }
 
 /// Blocks that a request under way will store. Ends in [`ExactIndex::forget`], in events, or in time.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sent {
-    pub(crate) slot: Slot,
-    pub(crate) ticket: u64,
+    tickets: Vec<Ticket>,
 }
 
 /// The readers' side; cloning copies a pointer.
@@ -85,36 +96,56 @@ pub struct ExactIndex {
     pub(crate) shared: Arc<Shared>,
 }
 
-#[derive(Default)]
-pub(crate) struct SlotState {
-    pub(crate) blocks: HashMap<EngineHash, (BlockHash, u32, [u32; TIERS])>,
-    pub(crate) stats: ExactSlotStats,
-}
-
+/// Everything that readers and the writer have in common.
 pub(crate) struct Shared {
     pub(crate) config: ExactConfig,
     pub(crate) hasher: TokenHasher,
-    pub(crate) sizes: RwLock<Vec<u32>>,
-    pub(crate) slots: RwLock<HashMap<Slot, SlotState>>,
-    pub(crate) sent: RwLock<Vec<(u64, Slot, TokenChain)>>,
+    /// Block sizes of live slots.
+    pub(crate) sizes: ArcSwap<Vec<u32>>,
+    pub(crate) runs: Runs,
+    pub(crate) lanes: Lanes,
+    /// Times a lane was given to another tenancy.
+    pub(crate) reuses: AtomicU64,
+    pub(crate) expected: Expected,
+    /// First lane and figures of each open slot.
+    pub(crate) open: RwLock<HashMap<Slot, Arc<OpenSlot>>>,
+    /// Bytes of the writer's maps.
+    pub(crate) map_bytes: AtomicUsize,
+}
+
+pub(crate) struct OpenSlot {
+    pub(crate) lane: AtomicU64,
+    pub(crate) stats: Mutex<ExactSlotStats>,
+}
+
+impl Shared {
+    /// Memory in use, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.runs.bytes() + self.map_bytes.load(Relaxed) + self.expected.bytes()
+    }
 }
 
 impl ExactIndex {
     pub(crate) fn new(config: ExactConfig) -> Self {
+        let expected_bytes = config.max_bytes / 16;
         Self {
             shared: Arc::new(Shared {
                 config,
                 hasher: TokenHasher::new(config.seed),
-                sizes: RwLock::default(),
-                slots: RwLock::default(),
-                sent: RwLock::default(),
+                sizes: ArcSwap::default(),
+                runs: Runs::new(config.max_bytes - expected_bytes),
+                lanes: Lanes::new(),
+                reuses: AtomicU64::new(0),
+                expected: Expected::new(expected_bytes),
+                open: RwLock::default(),
+                map_bytes: AtomicUsize::new(0),
             }),
         }
     }
 
     /// Hashes a prompt for every block size that some slot has now.
     pub fn chain(&self, prompt: &TokenPrompt<'_>) -> TokenChain {
-        self.shared.hasher.chain(prompt, &self.shared.sizes.read())
+        self.shared.hasher.chain(prompt, &self.shared.sizes.load())
     }
 
     /// Adds to `out`, per slot, the leading tokens of the prompt that an engine would reuse: whole blocks, and never
@@ -126,64 +157,127 @@ impl ExactIndex {
         out.next_prompt();
         for sized in chain.sized.iter() {
             let usable = chain.tokens.saturating_sub(1) / sized.block_size_tokens.max(1);
-            let blocks = &sized.blocks[..sized.blocks.len().min(usable as usize)];
-            for (slot, state) in self.shared.slots.read().iter() {
-                let held: HashMap<BlockHash, usize> = state
-                    .blocks
-                    .values()
-                    .filter_map(|(hash, _, counts)| {
-                        Some((*hash, counts.iter().position(|count| *count > 0)?))
-                    })
-                    .collect();
-                let mut tokens = TierTokens::default();
-                for tier in blocks.iter().map_while(|block| held.get(block)) {
-                    tokens.by_tier[*tier] += sized.block_size_tokens;
+            for _ in 0..LOOKUPS_AT_MOST {
+                let reuses = self
+                    .shared
+                    .reuses
+                    .load(std::sync::atomic::Ordering::Acquire);
+                self.find(sized, usable, out);
+                std::sync::atomic::fence(std::sync::atomic::Ordering::Acquire);
+                if self.shared.reuses.load(Relaxed) == reuses {
+                    out.take_found();
+                    break;
                 }
-                out.raise(*slot, tokens);
-            }
-            for (_, slot, sent) in self.shared.sent.read().iter() {
-                let theirs = sent.blocks(sized.block_size_tokens);
-                let common = theirs
-                    .iter()
-                    .zip(blocks)
-                    .take_while(|(a, b)| a == b)
-                    .count();
-                let mut tokens = TierTokens::default();
-                tokens.by_tier[Tier::Gpu.index()] = common as u32 * sized.block_size_tokens;
-                out.raise(*slot, tokens);
             }
         }
     }
 
-    /// A request with this prompt is on its way to `slot`: its blocks count as held from now on.
+    /// Puts what is found for one block size, `usable` blocks of which count, into `out.found`.
+    fn find(&self, sized: &SizedChain, usable: u32, out: &mut ExactMatches) {
+        let shared = &*self.shared;
+        let (scratch, found) = (&mut out.scratch, &mut out.found);
+        let blocks = &sized.chain.marks[..sized.chain.marks.len().min(usable as usize)];
+        scratch.reset(shared.lanes.len());
+        found.clear();
+        let tokens = |blocks: u32| blocks.min(usable) * sized.block_size_tokens;
+        match shared.lanes.any_tiered() {
+            false => leading_runs(&shared.runs, blocks, scratch),
+            true => tiered_runs(&shared.runs, &shared.lanes, blocks, scratch),
+        }
+        for (tenancy, tiers) in &scratch.tiered {
+            let by_tier = tiers.map(tokens);
+            found.push((tenancy.slot, TierTokens { by_tier }));
+        }
+        let mut near = |lane: Lane, run: u32| {
+            if let Some(tenancy) = shared.lanes.tenancy(lane) {
+                let mut near = TierTokens::default();
+                near.by_tier[Tier::Gpu.index()] = tokens(run);
+                found.push((tenancy.slot, near));
+            }
+        };
+        if shared.expected.open() > 0 {
+            shared.expected.raise_runs(&sized.chain, &mut scratch.runs);
+            for (lane, run) in scratch.runs.iter().enumerate().filter(|(_, run)| **run > 0) {
+                near(lane as Lane, *run);
+            }
+            return;
+        }
+        for lane in &scratch.touched {
+            near(*lane, scratch.runs[usize::from(*lane)]);
+        }
+    }
+
+    /// A request with this prompt is on its way to `slot`: its blocks count as held from now on. Nothing happens for a
+    /// slot that is not open, or that holds all of them already.
     pub fn send(&self, slot: Slot, chain: &TokenChain, now: Duration) -> Sent {
-        let mut sent = self.shared.sent.write();
-        let ticket = now.as_nanos() as u64 ^ (sent.len() as u64) << 48;
-        sent.push((ticket, slot, chain.clone()));
-        Sent { slot, ticket }
+        let Some(open) = self.shared.open.read().get(&slot).cloned() else {
+            return Sent::default();
+        };
+        let lane = open.lane.load(Relaxed) as Lane;
+        let deadline = now + self.shared.config.start_within;
+        let sized = chain.sized.iter().filter(|sized| !sized.chain.is_empty());
+        let missing = sized.filter(|sized| !self.holds_all(lane, sized));
+        Sent {
+            tickets: missing
+                .map(|sized| self.shared.expected.add(lane, &sized.chain, deadline))
+                .collect(),
+        }
+    }
+
+    fn holds_all(&self, lane: Lane, sized: &SizedChain) -> bool {
+        let blocks = &sized.chain.marks;
+        let (mut at, mut holders) = (0, Vec::new());
+        while at < blocks.len() {
+            let Some(seen) = self.shared.runs.read(&blocks[at..], &mut holders, None) else {
+                return false;
+            };
+            let whole = |lead: u16| usize::from(lead) >= seen.blocks;
+            if !holders.iter().any(|h| h.lane == lane && whole(h.lead)) {
+                return false;
+            }
+            at += seen.blocks;
+        }
+        true
     }
 
     /// Its first byte came: events about its blocks are due.
-    pub fn first_byte(&self, _sent: &Sent, _now: Duration) {}
+    pub fn first_byte(&self, sent: &Sent, now: Duration) {
+        let deadline = now + self.shared.config.confirm_within;
+        for ticket in &sent.tickets {
+            self.shared.expected.hasten(*ticket, deadline);
+        }
+    }
 
     /// It failed before its first byte: its blocks are not expected any more.
     pub fn forget(&self, sent: &Sent) {
-        self.shared
-            .sent
-            .write()
-            .retain(|(ticket, slot, _)| (*ticket, *slot) != (sent.ticket, sent.slot));
+        for ticket in &sent.tickets {
+            self.shared.expected.forget(*ticket);
+        }
     }
 
     /// Ends expectations whose time is up; call every 100 ms or so.
-    pub fn expire(&self, _now: Duration) {}
+    pub fn expire(&self, now: Duration) {
+        self.shared.expected.expire(now);
+    }
 
     /// What is held now, over all slots.
     pub fn stats(&self) -> ExactStats {
-        ExactStats::default()
+        let shared = &self.shared;
+        let (runs, distinct_blocks) = shared.runs.counts();
+        let open = shared.open.read();
+        let held = open.values().map(|slot| slot.stats.lock().held_blocks);
+        ExactStats {
+            held_blocks: held.flatten().sum(),
+            distinct_blocks: distinct_blocks as u64,
+            runs: runs as u64,
+            bytes: shared.bytes() as u64,
+            expected_requests: shared.expected.open() as u64,
+        }
     }
 
     /// What one slot's messages came to; `None` for a slot that is not open.
     pub fn slot_stats(&self, slot: Slot) -> Option<ExactSlotStats> {
-        self.shared.slots.read().get(&slot).map(|state| state.stats)
+        let open = self.shared.open.read();
+        open.get(&slot).map(|slot| *slot.stats.lock())
     }
 }

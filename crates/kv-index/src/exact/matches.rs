@@ -2,6 +2,7 @@
 
 use super::Tier;
 use super::event::TIERS;
+use super::lookup::Scratch;
 use crate::Slot;
 
 /// Leading tokens held, by the tier they would come from.
@@ -38,15 +39,8 @@ impl TierTokens {
 pub struct ExactMatches {
     cells: Vec<Cell>,
     pub(crate) scratch: Scratch,
-}
-
-/// Working memory of a lookup.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Scratch {
-    /// Leading run by lane, blocks.
-    pub(crate) runs: Vec<u32>,
-    /// Lanes with a run.
-    pub(crate) touched: Vec<u16>,
+    /// What one block size's lookup came to, before it is taken over.
+    pub(crate) found: Vec<(Slot, TierTokens)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -89,8 +83,17 @@ impl ExactMatches {
         }
     }
 
+    /// Takes over what was found.
+    pub(crate) fn take_found(&mut self) {
+        let found = std::mem::take(&mut self.found);
+        for (slot, tokens) in &found {
+            self.raise(*slot, *tokens);
+        }
+        self.found = found;
+    }
+
     /// Keeps the better of what is known of `slot` for this prompt.
-    pub(crate) fn raise(&mut self, slot: Slot, tokens: TierTokens) {
+    fn raise(&mut self, slot: Slot, tokens: TierTokens) {
         if self.cells.len() <= slot.index() {
             self.cells.resize(slot.index() + 1, Cell::default());
         }

@@ -18,10 +18,20 @@
 //! - Between the engine's step and the message's arrival the index lags; [`ExactIndex::send`] bridges that for our
 //!   own requests.
 
+mod arena;
+mod bits;
 mod event;
+mod expected;
+mod heads;
 mod index;
+mod lanes;
+mod lookup;
 mod matches;
+mod runs;
+mod store;
+mod tenant;
 mod tokens;
+mod trie;
 mod writer;
 
 pub use event::{Applied, BatchOutcome, EngineHash, ExtraKey, KvBatch, KvBlockEvent, Tier};

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ExtraKey;
 use crate::chain::fold;
-use crate::{BlockHash, HashSeed};
+use crate::{BlockHash, Chain, HashSeed};
 
 /// Words of secret; a block longer than that is mixed in pieces.
 const PIECE_WORDS: usize = 32;
@@ -51,7 +51,8 @@ pub struct TokenChain {
 #[derive(Clone, Debug)]
 pub(crate) struct SizedChain {
     pub(crate) block_size_tokens: u32,
-    pub(crate) blocks: Arc<[BlockHash]>,
+    /// Every block a mark; its stream is counted as if blocks were of the canonical size.
+    pub(crate) chain: Chain,
 }
 
 impl TokenChain {
@@ -62,15 +63,15 @@ impl TokenChain {
 
     /// Whether there is no whole block of any size.
     pub fn is_empty(&self) -> bool {
-        self.sized.iter().all(|chain| chain.blocks.is_empty())
+        self.sized.iter().all(|sized| sized.chain.is_empty())
     }
 
     /// The hashes of all whole blocks of that size, first one first; empty for a size it was not made for.
     pub fn blocks(&self, block_size_tokens: u32) -> &[BlockHash] {
         let mut sized = self.sized.iter();
         sized
-            .find(|chain| chain.block_size_tokens == block_size_tokens)
-            .map_or(&[], |chain| &chain.blocks)
+            .find(|sized| sized.block_size_tokens == block_size_tokens)
+            .map_or(&[], |sized| &sized.chain.marks)
     }
 }
 
@@ -100,7 +101,7 @@ impl TokenHasher {
             sized: sizes
                 .map(|&block_size_tokens| SizedChain {
                     block_size_tokens,
-                    blocks: self.sized(prompt, block_size_tokens.max(1)).into(),
+                    chain: Chain::of_blocks(self.sized(prompt, block_size_tokens.max(1))),
                 })
                 .collect(),
         }
