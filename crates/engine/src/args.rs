@@ -156,7 +156,11 @@ pub struct EngineArgs {
     #[arg(long, short = 'n', default_value_t = 0, value_name = "RANK")]
     pub data_parallel_rank: u32,
 
-    /// Open `/reset_prefix_cache`.
+    /// Open `/v1/load_lora_adapter` and `/v1/unload_lora_adapter`.
+    #[arg(long, env = "VLLM_ALLOW_RUNTIME_LORA_UPDATING", value_parser = clap::builder::FalseyValueParser::new())]
+    pub allow_runtime_lora_updating: bool,
+
+    /// Open `/reset_prefix_cache`, `/sleep`, `/wake_up` and `/is_sleeping`.
     #[arg(long, env = "VLLM_SERVER_DEV_MODE", value_parser = clap::builder::FalseyValueParser::new())]
     pub server_dev_mode: bool,
 

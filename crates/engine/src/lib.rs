@@ -13,6 +13,7 @@ mod fault;
 mod http;
 pub mod kv_events;
 mod log;
+mod loras;
 mod metrics;
 pub mod model;
 mod seen;

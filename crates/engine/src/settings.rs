@@ -8,7 +8,8 @@ use tokenize::Tokenizer;
 use crate::args::EngineArgs;
 use crate::backend::{FillerVocabulary, Profile, SimulatedBackend, SimulatedOptions};
 use crate::kv_events::Form;
-use crate::model::{BatchConfig, BatchModel, Lora};
+use crate::loras::Loras;
+use crate::model::{BatchConfig, BatchModel};
 
 /// Version of vLLM whose behaviour is imitated.
 pub(crate) const VLLM_VERSION: &str = "0.32.0";
@@ -24,7 +25,6 @@ pub(crate) struct Settings {
     pub(crate) served_names: Vec<String>,
     /// `vllm-<version>-simulated-<hash of the settings>`
     pub(crate) fingerprint: String,
-    pub(crate) loras: Vec<Lora>,
 }
 
 impl Settings {
@@ -43,14 +43,8 @@ impl Settings {
         } else {
             args.served_model_name.clone()
         };
-        let loras = (1..).zip(&args.lora_modules).map(|(id, lora)| Lora {
-            name: lora.name.as_str().into(),
-            path: lora.path.as_str().into(),
-            id,
-        });
         let fingerprint = fingerprint(&served_names[0], &args.accelerator, &batch);
         Ok(Self {
-            loras: loras.collect(),
             profile,
             tokenizer,
             batch,
@@ -74,6 +68,12 @@ impl Settings {
         };
         let backend = SimulatedBackend::new(self.profile.clone(), options);
         Ok(BatchModel::new(self.batch.clone(), Box::new(backend))?)
+    }
+
+    /// The adapters named at start.
+    pub(crate) fn loras(&self) -> Loras {
+        let modules = self.args.lora_modules.iter();
+        Loras::new(modules.map(|lora| (lora.name.as_str(), lora.path.as_str())))
     }
 
     /// How this engine's cache events look on the wire.
@@ -116,7 +116,6 @@ fn limits(args: &EngineArgs, profile: &Profile) -> BatchConfig {
         hash_algo: args.prefix_caching_hash_algo,
         hash_seed: args.hash_seed.as_str().into(),
         record_cache_events: args.kv_events_config.is_on() && args.prefix_caching(),
-        ..BatchConfig::for_profile(profile)
     }
 }
 

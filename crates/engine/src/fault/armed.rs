@@ -82,6 +82,12 @@ impl Faults {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// Removes those of one kind.
+    pub(crate) fn disarm(&self, kind: Kind) {
+        self.armed.lock().retain(|armed| armed.fault.kind != kind);
+        self.changes.send_modify(|count| *count += 1);
+    }
+
     /// What is armed now, with the number of requests each has struck.
     pub(crate) fn list(&self, now: Duration) -> Vec<(Fault, u64)> {
         let armed = self.armed.lock();

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 use tokenize::{TokenStream, Tokenizer};
 
+use super::generate::Style;
+use super::logprobs::Tokens;
 use crate::core::Piece;
 use crate::model::FinishReason;
 
@@ -47,6 +49,8 @@ pub(crate) struct Choice {
     held: String,
     pub(crate) token_ids: Vec<u32>,
     pub(crate) completion_tokens: usize,
+    /// Characters of all tokens so far, each on its own.
+    pub(crate) token_chars: usize,
     pub(crate) cached_tokens: usize,
     pub(crate) finish: Option<Finish>,
 }
@@ -65,6 +69,7 @@ impl Choice {
             held: String::new(),
             token_ids: Vec::new(),
             completion_tokens: 0,
+            token_chars: 0,
             cached_tokens: 0,
             finish: None,
         }
@@ -115,6 +120,31 @@ impl Choice {
         std::mem::take(&mut self.held)
     }
 
+    /// Log-probabilities of `ids`, the tokens that this choice is about to take, as a stream of `style` shows them.
+    pub(crate) fn logprobs(
+        &mut self,
+        tokenizer: &Tokenizer,
+        style: Style,
+        ids: &[u32],
+        top: usize,
+    ) -> Value {
+        let tokens = Tokens {
+            tokenizer,
+            ids,
+            place: self.completion_tokens,
+            top,
+        };
+        if style == Style::Chat {
+            return tokens.chat();
+        }
+        let shown = tokens.completion(self.token_chars, false);
+        self.token_chars += ids
+            .iter()
+            .map(|&id| tokenizer.decode(&[id]).chars().count())
+            .sum::<usize>();
+        shown
+    }
+
     /// All but the last `hold` bytes, at a character border.
     fn release(&mut self, hold: usize) -> String {
         if hold == 0 {
@@ -145,6 +175,24 @@ pub(crate) struct Details {
 }
 
 impl Usage {
+    /// As the events of a stream have it: what is not there is left out, but for one field of chats.
+    pub(crate) fn event(&self, style: Style) -> Value {
+        let mut usage = json!({
+            "prompt_tokens": self.prompt_tokens,
+            "total_tokens": self.prompt_tokens + self.completion_tokens,
+            "completion_tokens": self.completion_tokens,
+        });
+        if let Some(details) = self.details {
+            usage["prompt_tokens_details"] = json!({"cached_tokens": details.cached_tokens});
+            if let Some(created) = details.created_cache_tokens {
+                usage["prompt_tokens_details"]["created_cache_tokens"] = json!(created);
+            }
+        } else if style == Style::Chat {
+            usage["completion_tokens_details"] = Value::Null;
+        }
+        usage
+    }
+
     pub(crate) fn json(&self) -> Value {
         let details = self.details.map(|details| {
             json!({

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
-use serde_json::{Value, json};
+use http::{HeaderMap, Response};
 
 use super::body::Body;
 use super::plan::plan;
-use super::reply::{self, Failure};
+use super::reply::Failure;
 use super::shell::{Shell, Track};
 use super::whole::whole;
 use super::{route, stream};
@@ -81,34 +80,6 @@ pub(crate) async fn generate(
     let mut response = whole(plan, ticket, track, context.abort_after.is_some()).await?;
     route::add_orca(&shell, &context.headers, &mut response);
     Ok(response)
-}
-
-/// Answers with tokens instead of text, generating nothing.
-pub(crate) fn render(
-    context: &Context,
-    style: Style,
-    body: &[u8],
-) -> Result<Response<Body>, Failure> {
-    let plan = plan(context, style, body)?;
-    let one = |(index, prompt): (usize, &Arc<[u32]>)| {
-        let request_id = if plan.prompts.len() == 1 {
-            plan.id.clone()
-        } else {
-            format!("{}-{index}", plan.id)
-        };
-        json!({
-            "request_id": request_id, "token_ids": &prompt[..], "token_offsets": null, "features": null,
-            "sampling_params": {"n": plan.n, "max_tokens": plan.requests[index * plan.n].max_tokens},
-            "model": plan.model, "stream": plan.stream, "cache_salt": plan.cache_salt, "priority": plan.priority,
-            "kv_transfer_params": null,
-        })
-    };
-    let mut rendered: Vec<Value> = plan.prompts.iter().enumerate().map(one).collect();
-    let value = match style {
-        Style::Completion => Value::Array(rendered),
-        Style::Chat => rendered.pop().unwrap_or_default(),
-    };
-    Ok(reply::json(StatusCode::OK, &value))
 }
 
 /// Silence after which a stream gets a comment; `None`: never.

@@ -4,6 +4,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::body::Body;
+use super::plan::new_id;
 use super::reply;
 use super::shell::Shell;
 use crate::core::CoreError;
@@ -37,7 +38,7 @@ pub(crate) fn models(shell: &Shell) -> Response<Body> {
             "id": id, "object": "model", "created": created, "owned_by": "vllm", "root": root, "parent": parent,
             "max_model_len": parent.is_none().then_some(settings.max_model_len()),
             "permission": [{
-                "id": format!("modelperm-{}", uuid::Uuid::new_v4().simple()), "object": "model_permission",
+                "id": format!("modelperm-{}", new_id()), "object": "model_permission",
                 "created": created, "allow_create_engine": false, "allow_sampling": true, "allow_logprobs": true,
                 "allow_search_indices": false, "allow_view": true, "allow_fine_tuning": false, "organization": "*",
                 "group": null, "is_blocking": false,
@@ -48,8 +49,8 @@ pub(crate) fn models(shell: &Shell) -> Response<Body> {
         .served_names
         .iter()
         .map(|name| card(name, &settings.args.model, None));
-    let adapters = settings
-        .loras
+    let adapters = shell.loras.list();
+    let adapters = adapters
         .iter()
         .map(|lora| card(&lora.name, &lora.path, Some(settings.model_name())));
     let data: Vec<Value> = base.chain(adapters).collect();
@@ -64,7 +65,13 @@ pub(crate) async fn reset_prefix_cache(shell: &Shell) -> Result<Response<Body>, 
 
 pub(crate) fn metrics(shell: &Shell) -> Response<Body> {
     let (stats, http) = (shell.core.stats.lock(), shell.http.lock());
-    let page = write_page(&shell.settings, &stats, &http, shell.clock.started_unix_s());
+    let page = write_page(
+        &shell.settings,
+        shell.loras.list().len(),
+        &stats,
+        &http,
+        shell.clock.started_unix_s(),
+    );
     reply::with_type(
         StatusCode::OK,
         "text/plain; version=0.0.4; charset=utf-8",

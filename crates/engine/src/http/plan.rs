@@ -8,13 +8,9 @@ use super::reply::Failure;
 use super::request::{Ask, Prompt};
 use super::sequences::requests;
 use super::shell::Shell;
+use super::values::{check, logprobs};
 use crate::model::{Lora, Request};
 use tokenize::ChatOptions;
-
-/// Most choices per prompt.
-const MAX_N: i64 = 128;
-/// Longest `cache_salt`, characters.
-const MAX_SALT_CHARS: usize = 128;
 
 /// One request, understood and checked.
 pub(crate) struct Plan {
@@ -37,8 +33,8 @@ pub(crate) struct Plan {
     /// Only the echo is wanted.
     pub(crate) echo_only: bool,
     pub(crate) return_token_ids: bool,
-    pub(crate) cache_salt: Option<String>,
-    pub(crate) priority: i64,
+    /// Alternatives shown with the log-probability of each token.
+    pub(crate) logprobs: Option<usize>,
 }
 
 /// Reads and checks the body of a request.
@@ -46,7 +42,8 @@ pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan,
     let shell = &context.shell;
     let mut ask = Ask::read(body)?;
     let (model, lora) = select_model(shell, ask.model.as_deref())?;
-    check(&ask, style)?;
+    check(&ask, style, shell.settings.tokenizer.vocab_size())?;
+    let logprobs = logprobs(&ask, style, shell.settings.tokenizer.vocab_size())?;
     let prompts = prompt_tokens(shell, &ask, style)?;
     let stops = Stops {
         strings: ask.stops()?,
@@ -70,7 +67,7 @@ pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan,
             .unwrap_or(false);
     let suffix = match (context.request_id(), ask.request_id.as_deref()) {
         (Some(id), _) | (None, Some(id)) => id.to_owned(),
-        (None, None) => uuid::Uuid::new_v4().simple().to_string(),
+        (None, None) => new_id(),
     };
     Ok(Plan {
         style,
@@ -92,9 +89,15 @@ pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan,
         continuous_usage: include_usage && continuous,
         echo_only,
         return_token_ids: ask.return_token_ids.unwrap_or(false),
-        cache_salt: ask.cache_salt,
-        priority: ask.priority.unwrap_or(0),
+        logprobs,
     })
+}
+
+/// Sixteen hexadecimal digits, as vLLM's.
+pub(crate) fn new_id() -> String {
+    let mut id = uuid::Uuid::new_v4().simple().to_string();
+    id.truncate(16);
+    id
 }
 
 impl Plan {
@@ -133,11 +136,7 @@ impl Plan {
                 created_cache_tokens: (self.style == Style::Chat).then_some(created),
             }
         });
-        let completion_tokens = if self.echo_only {
-            0
-        } else {
-            choices.iter().map(|choice| choice.completion_tokens).sum()
-        };
+        let completion_tokens = choices.iter().map(|choice| choice.completion_tokens).sum();
         Usage {
             prompt_tokens,
             completion_tokens,
@@ -162,67 +161,13 @@ fn select_model(shell: &Shell, asked: Option<&str>) -> Result<(String, Option<Lo
     if settings.served_names.iter().any(|served| served == name) {
         return Ok((settings.model_name().to_owned(), None));
     }
-    if let Some(lora) = settings.loras.iter().find(|lora| &*lora.name == name) {
-        return Ok((name.to_owned(), Some(lora.clone())));
+    if let Some(lora) = shell.loras.find(name) {
+        return Ok((name.to_owned(), Some(lora)));
     }
-    let loras = settings.loras.iter().map(|lora| lora.name.to_string());
+    let loras = shell.loras.list().into_iter();
+    let loras = loras.map(|lora| lora.name.to_string());
     let known: Vec<String> = settings.served_names.iter().cloned().chain(loras).collect();
     Err(Failure::unknown_model(name, &known))
-}
-
-/// Values that make no sense, alone or together.
-fn check(ask: &Ask<'_>, style: Style) -> Result<(), Failure> {
-    if ask.stream_options.is_some() && !ask.stream.unwrap_or(false) {
-        return Err(
-            Failure::invalid("Stream options can only be defined when `stream=True`.")
-                .param("stream_options"),
-        );
-    }
-    let n = ask.n.unwrap_or(1);
-    if !(1..=MAX_N).contains(&n) {
-        return Err(Failure::invalid(format!("n must be from 1 to {MAX_N}, got {n}.")).param("n"));
-    }
-    match ask.temperature {
-        Some(temperature) if temperature < 0.0 => {
-            return Err(Failure::invalid(format!(
-                "temperature must be non-negative, got {temperature}."
-            ))
-            .param("temperature"));
-        }
-        Some(0.0) if n > 1 => {
-            return Err(Failure::invalid(format!(
-                "n must be 1 when using greedy sampling, got {n}."
-            ))
-            .param("n"));
-        }
-        _ => {}
-    }
-    if let Some(top_p) = ask.top_p.filter(|top_p| !(*top_p > 0.0 && *top_p <= 1.0)) {
-        return Err(
-            Failure::invalid(format!("top_p must be in (0, 1], got {top_p}.")).param("top_p"),
-        );
-    }
-    if let Some(chat_template) = &ask.chat_template
-        && style == Style::Chat
-        && !chat_template.is_empty()
-    {
-        return Err(Failure::invalid(
-            "Chat template is passed with request, but requests are not trusted with one.",
-        ));
-    }
-    ask.cache_salt.as_deref().map_or(Ok(()), check_salt)
-}
-
-fn check_salt(salt: &str) -> Result<(), Failure> {
-    let chars = salt.chars().count();
-    let wrong = !(1..=MAX_SALT_CHARS).contains(&chars) || salt.contains(['@', '/', '\\', '\0']);
-    match wrong {
-        true => Err(Failure::invalid(format!(
-            "cache_salt must have 1 to {MAX_SALT_CHARS} characters and none of '@', '/', '\\' and NUL."
-        ))
-        .param("cache_salt")),
-        false => Ok(()),
-    }
 }
 
 fn prompt_tokens(shell: &Shell, ask: &Ask<'_>, style: Style) -> Result<Vec<Arc<[u32]>>, Failure> {
@@ -245,9 +190,9 @@ fn prompt_tokens(shell: &Shell, ask: &Ask<'_>, style: Style) -> Result<Vec<Arc<[
             .map(Arc::from)
             .map_err(refused),
         Prompt::Tokens(ids) => match ids.iter().find(|&&id| id >= tokenizer.vocab_size()) {
-            Some(id) => {
-                Err(Failure::invalid(format!("Token id {id} is out of vocabulary")).param("prompt"))
-            }
+            Some(id) => Err(Failure::invalid(format!(
+                "Token id {id} is out of vocabulary"
+            ))),
             None => Ok(ids.into()),
         },
     };
@@ -261,7 +206,7 @@ pub(crate) fn chat_text(shell: &Shell, ask: &Ask<'_>) -> Result<String, Failure>
         .as_ref()
         .ok_or_else(|| Failure::malformed("`messages` is required"))?;
     if messages.as_array().is_some_and(Vec::is_empty) {
-        return Err(Failure::invalid("messages must not be empty").param("messages"));
+        return Err(Failure::invalid("messages must not be empty"));
     }
     let continued = ask.continue_final_message.unwrap_or(false);
     let options = ChatOptions {

@@ -45,11 +45,20 @@ impl Failure {
     }
 
     pub(crate) fn unknown_model(name: &str, known: &[String]) -> Self {
-        let message = format!(
-            "The model `{name}` does not exist. Served here: {}.",
-            known.join(", ")
-        );
-        Self::new(StatusCode::NOT_FOUND, "NotFoundError", message).param("model")
+        let known = known.join(", ");
+        Self::not_found(format!(
+            "The model `{name}` does not exist. Served here: {known}."
+        ))
+        .param("model")
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "NotFoundError", message)
+    }
+
+    /// A control route was asked for what cannot be.
+    pub(crate) fn user_input(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "InvalidUserInput", message)
     }
 
     pub(crate) fn too_large(limit_bytes: usize) -> Self {
@@ -145,6 +154,13 @@ pub(crate) fn unauthorized() -> Response<Body> {
 
 pub(crate) fn empty(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::full(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Plain words without a content type.
+pub(crate) fn bare(status: StatusCode, words: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(words.into()));
     *response.status_mut() = status;
     response
 }

@@ -32,7 +32,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) min_tokens: Option<i64>,
     pub(crate) n: Option<i64>,
     pub(crate) stop: Option<Stop>,
-    pub(crate) stop_token_ids: Option<Vec<u32>>,
+    pub(crate) stop_token_ids: Option<Vec<i64>>,
     pub(crate) include_stop_str_in_output: Option<bool>,
     pub(crate) ignore_eos: Option<bool>,
     pub(crate) echo: Option<bool>,
@@ -41,9 +41,25 @@ pub(crate) struct Ask<'a> {
     pub(crate) top_p: Option<f64>,
     pub(crate) seed: Option<i64>,
     pub(crate) priority: Option<i64>,
+    pub(crate) top_k: Option<i64>,
+    pub(crate) min_p: Option<f64>,
+    pub(crate) presence_penalty: Option<f64>,
+    pub(crate) frequency_penalty: Option<f64>,
+    pub(crate) repetition_penalty: Option<f64>,
+    pub(crate) logprobs: Option<Logprobs>,
+    pub(crate) top_logprobs: Option<i64>,
     pub(crate) prompt_logprobs: Option<i64>,
+    pub(crate) suffix: Option<String>,
     pub(crate) return_token_ids: Option<bool>,
     pub(crate) request_id: Option<String>,
+}
+
+/// Completions take a number here, chats yes or no.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Logprobs {
+    Wanted(bool),
+    Top(i64),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,7 +95,7 @@ impl<'a> Ask<'a> {
             Some(Stop::Many(stops)) => stops,
         };
         match stops.iter().any(String::is_empty) {
-            true => Err(Failure::invalid("stop cannot contain an empty string.").param("stop")),
+            true => Err(Failure::invalid("stop cannot contain an empty string.")),
             false => Ok(stops),
         }
     }
@@ -88,10 +104,13 @@ impl<'a> Ask<'a> {
     pub(crate) fn prompts(&self) -> Result<Vec<Prompt>, Failure> {
         let raw = self
             .prompt
-            .ok_or_else(|| Failure::malformed("`prompt` is required"))?;
+            .filter(|raw| raw.get() != "\"\"")
+            .ok_or_else(|| {
+                Failure::invalid("`prompt` is required and must not be empty").param("prompt")
+            })?;
         let prompts = prompts(raw.get())?;
         match prompts.len() {
-            0 => Err(Failure::invalid("at least one prompt is required").param("prompt")),
+            0 => Err(Failure::invalid("at least one prompt is required")),
             1..=MAX_PROMPTS => Ok(prompts),
             _ => Err(
                 Failure::invalid(format!("at most {MAX_PROMPTS} prompts in one request"))

@@ -14,7 +14,7 @@ use super::body::{Body, Cut};
 use super::generate::{Context, Style};
 use super::reply::{self, Failure};
 use super::shell::{OpenRequest, Shell};
-use super::{admin, generate, info, tokens};
+use super::{adapters, admin, generate, info, render, tokens};
 use crate::fault::{Fault, Kind, Stage};
 use crate::metrics::Served;
 
@@ -43,6 +43,11 @@ enum Route {
     RenderChat,
     Tokenize,
     Detokenize,
+    LoadLora,
+    UnloadLora,
+    Sleep,
+    WakeUp,
+    IsSleeping,
     AdminFault,
     AdminRequests,
 }
@@ -75,6 +80,15 @@ const ROUTES: &[(&str, &[Method], Route)] = &[
     ),
     ("/tokenize", &[Method::POST], Route::Tokenize),
     ("/detokenize", &[Method::POST], Route::Detokenize),
+    ("/v1/load_lora_adapter", &[Method::POST], Route::LoadLora),
+    (
+        "/v1/unload_lora_adapter",
+        &[Method::POST],
+        Route::UnloadLora,
+    ),
+    ("/sleep", &[Method::POST], Route::Sleep),
+    ("/wake_up", &[Method::POST], Route::WakeUp),
+    ("/is_sleeping", &[Method::GET], Route::IsSleeping),
     (
         "/admin/fault",
         &[Method::GET, Method::POST, Method::DELETE],
@@ -94,7 +108,14 @@ impl Route {
 
     /// Routes that vLLM does not even register unless told to.
     fn is_open(self, shell: &Shell) -> bool {
-        self != Self::ResetPrefixCache || shell.settings.args.server_dev_mode
+        let args = &shell.settings.args;
+        match self {
+            Self::ResetPrefixCache | Self::Sleep | Self::WakeUp | Self::IsSleeping => {
+                args.server_dev_mode
+            }
+            Self::LoadLora | Self::UnloadLora => args.allow_runtime_lora_updating,
+            _ => true,
+        }
     }
 
     /// Left out of the access log and the HTTP metrics: they are polled.
@@ -238,8 +259,11 @@ where
     if route.generates() && shell.draining.load(Ordering::Relaxed) {
         return Err(Failure::draining());
     }
-    if route == Route::ResetPrefixCache {
-        return Ok(info::reset_prefix_cache(shell).await?);
+    match route {
+        Route::ResetPrefixCache => return Ok(info::reset_prefix_cache(shell).await?),
+        Route::Sleep => return admin::sleep(shell, request.uri().query()),
+        Route::WakeUp => return Ok(admin::wake_up(shell)),
+        _ => {}
     }
     if request.method() == Method::POST && route != Route::Health {
         return post(shell, path, route, request, abort_after).await;
@@ -252,6 +276,7 @@ where
         Route::KvEventSources => reply::json(StatusCode::OK, &shell.kv_event_sources),
         Route::AdminFault if request.method() == Method::DELETE => admin::clear(shell),
         Route::AdminFault => admin::list(shell),
+        Route::IsSleeping => admin::is_sleeping(shell),
         Route::AdminRequests => admin::requests(shell),
         _ => reply::empty(StatusCode::OK),
     })
@@ -308,10 +333,12 @@ async fn dispatch(route: Route, context: Context, body: Bytes) -> Result<Respons
 /// The routes that only compute.
 fn plain(route: Route, context: &Context, body: &[u8]) -> Result<Response<Body>, Failure> {
     match route {
-        Route::RenderCompletions => generate::render(context, Style::Completion, body),
-        Route::RenderChat => generate::render(context, Style::Chat, body),
+        Route::RenderCompletions => render::render(context, Style::Completion, body),
+        Route::RenderChat => render::render(context, Style::Chat, body),
         Route::Tokenize => tokens::tokenize(&context.shell, body),
         Route::Detokenize => tokens::detokenize(&context.shell, body),
+        Route::LoadLora => adapters::load(&context.shell, body),
+        Route::UnloadLora => adapters::unload(&context.shell, body),
         Route::AdminFault => admin::arm(&context.shell, body),
         _ => Ok(reply::detail(
             StatusCode::METHOD_NOT_ALLOWED,

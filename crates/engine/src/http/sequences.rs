@@ -10,6 +10,8 @@ use super::shell::Shell;
 use crate::args::TextMode;
 use crate::model::{Generation, Lora, Request, Text};
 
+/// Most sequences of one request, over all its prompts and choices.
+const MAX_SEQUENCES: u64 = 65_536;
 /// Completion tokens where neither client nor route says.
 const DEFAULT_COMPLETION_TOKENS: usize = 16;
 /// An invented chat answer without a stated limit ends by itself within these many tokens.
@@ -25,6 +27,12 @@ pub(crate) fn requests(
     lora: Option<Lora>,
 ) -> Result<Vec<Request>, Failure> {
     let n = ask.n.unwrap_or(1).max(1) as u64;
+    if prompts.len() as u64 * n > MAX_SEQUENCES {
+        return Err(Failure::invalid(format!(
+            "{} prompts with {n} choices each are more than {MAX_SEQUENCES} sequences",
+            prompts.len()
+        )));
+    }
     let stop_token_ids = stop_tokens(ask, &stops.eos_ids);
     let salt: Option<Arc<str>> = ask.cache_salt.as_deref().map(Arc::from);
     let text = match shell.settings.args.text {
@@ -66,10 +74,10 @@ fn stop_tokens(ask: &Ask<'_>, eos_ids: &[u32]) -> Arc<[u32]> {
     } else {
         eos_ids
     };
-    eos.iter()
-        .chain(ask.stop_token_ids.iter().flatten())
-        .copied()
-        .collect()
+    // Ids outside the vocabulary were refused.
+    let own = ask.stop_token_ids.iter().flatten();
+    let own = own.filter_map(|&id| u32::try_from(id).ok());
+    eos.iter().copied().chain(own).collect()
 }
 
 /// Tokens to generate at most, and whether the client said so.
@@ -87,32 +95,40 @@ fn max_tokens(
     let echo_only = style == Style::Completion && stated == Some(0) && ask.echo.unwrap_or(false);
     let wanted = match (stated, style) {
         (Some(_), _) if echo_only => Some(1),
-        (Some(tokens), _) if tokens < 1 => {
-            return Err(
-                Failure::invalid(format!("max_tokens must be at least 1, got {tokens}."))
-                    .param("max_tokens"),
-            );
+        (Some(tokens), _) if tokens < 1 => return Err(too_few(tokens)),
+        (Some(tokens), _) if tokens > limit as i64 => {
+            return Err(Failure::invalid(format!(
+                "max_tokens={tokens} is more than the model's length, {limit}; ask for fewer output tokens."
+            ))
+            .param("max_tokens"));
         }
         (Some(tokens), _) => Some(usize::try_from(tokens).unwrap_or(usize::MAX)),
         (None, Style::Completion) => Some(DEFAULT_COMPLETION_TOKENS),
         (None, Style::Chat) => None,
     };
-    if ask.min_tokens.unwrap_or(0) < 0
-        || ask.min_tokens.unwrap_or(0) > wanted.map_or(i64::MAX, |most| most as i64)
-    {
-        return Err(
-            Failure::invalid("min_tokens must be from 0 to max_tokens.").param("min_tokens")
-        );
-    }
-    let output = wanted.unwrap_or(1);
-    if prompt_tokens.saturating_add(output) > limit {
+    if prompt_tokens > limit {
         return Err(Failure::invalid(format!(
-            "This model's maximum context length is {limit} tokens. However, {output} output tokens were requested and the \
-             prompt contains {prompt_tokens} input tokens. Shorten the prompt or ask for fewer output tokens."
+            "This model's maximum context length is {limit} tokens, and the prompt alone has {prompt_tokens}. Shorten the prompt."
         ))
         .param("input_tokens"));
     }
-    Ok((wanted.unwrap_or(limit - prompt_tokens), wanted.is_some()))
+    // What does not fit behind the prompt is left out without a word, as in vLLM.
+    let room = limit - prompt_tokens;
+    let most = wanted.map_or(room, |wanted| wanted.min(room));
+    if most == 0 {
+        return Err(too_few(0));
+    }
+    let least = ask.min_tokens.unwrap_or(0);
+    if least < 0 || least > most as i64 {
+        return Err(Failure::invalid(format!(
+            "min_tokens must be from 0 to max_tokens, {most}; got {least}."
+        )));
+    }
+    Ok((most, wanted.is_some()))
+}
+
+fn too_few(tokens: i64) -> Failure {
+    Failure::invalid(format!("max_tokens must be at least 1, got {tokens}.")).param("max_tokens")
 }
 
 /// Differs between prompts; the same for the same prompt on every engine.

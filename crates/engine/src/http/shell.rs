@@ -11,6 +11,7 @@ use crate::core::Core;
 use crate::fault::{Fault, Faults};
 use crate::kv_events::KvEvents;
 use crate::log::Log;
+use crate::loras::Loras;
 use crate::metrics::HttpStats;
 use crate::seen::{Progress, Seen};
 use crate::settings::Settings;
@@ -21,6 +22,7 @@ pub(crate) struct Shell {
     pub(crate) settings: Settings,
     pub(crate) clock: Clock,
     pub(crate) core: Core,
+    pub(crate) loras: Loras,
     pub(crate) faults: Arc<Faults>,
     pub(crate) http: Mutex<HttpStats>,
     pub(crate) seen: Seen,
@@ -49,6 +51,7 @@ impl Shell {
             kv_events,
         );
         Ok(Arc::new(Self {
+            loras: settings.loras(),
             settings,
             clock,
             core,

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::{Response, StatusCode};
 
-use super::answer::Choice;
+use super::answer::{Choice, Usage};
 use super::body::Body;
 use super::generate::{Style, keep_alive};
 use super::plan::Plan;
@@ -72,6 +72,14 @@ fn head(plan: &Plan) -> String {
         plan.created,
         quote(&plan.model)
     )
+}
+
+/// What an event of text may carry besides.
+#[derive(Default)]
+struct More {
+    logprobs: Option<serde_json::Value>,
+    /// Token ids of the prompt, where they are told.
+    prompt: Option<Vec<u32>>,
 }
 
 struct Events {
@@ -136,7 +144,12 @@ impl Events {
                 let choice = format!(
                     "{{\"index\":{index},\"delta\":{{\"role\":\"assistant\",\"content\":\"\"}},\"logprobs\":null,\"finish_reason\":null}}"
                 );
-                self.push(&choice, false);
+                let prompt = (self.plan.return_token_ids).then(|| self.plan.prompts[0].to_vec());
+                let more = format!(
+                    ",\"prompt_token_ids\":{},\"prompt_text\":null",
+                    serde_json::Value::from(prompt)
+                );
+                self.push(index, &choice, &more);
             }
         }
     }
@@ -146,6 +159,11 @@ impl Events {
         let choice = &mut self.choices[index];
         let opening = choice.completion_tokens == 0;
         let tokenizer = &self.shell.settings.tokenizer;
+        let style = self.plan.style;
+        let logprobs = self
+            .plan
+            .logprobs
+            .map(|top| choice.logprobs(tokenizer, style, &piece.tokens, top));
         let mut text = choice.take(tokenizer, &self.plan.stops, piece, false);
         if choice.finish.is_some() && piece.end.is_none() {
             self.ticket.end(index, FinishReason::Stop);
@@ -164,18 +182,26 @@ impl Events {
         if opening {
             text.insert_str(0, self.plan.echo_of(index));
         }
-        self.text(index, &text, piece);
+        let prompt = opening && (self.plan.return_token_ids || self.plan.echo.is_some());
+        let prompt = prompt.then(|| self.plan.prompts[index / self.plan.n].to_vec());
+        let more = More { logprobs, prompt };
+        self.text(index, &text, &piece.tokens, more);
     }
 
     /// The event that carries new text of a choice, and its end where it has one.
-    fn text(&mut self, index: usize, text: &str, piece: &Piece) {
+    fn text(&mut self, index: usize, text: &str, tokens: &[u32], more: More) {
         let finish = self.choices[index].finish.clone();
-        let text = serde_json::Value::from(text).to_string();
+        let text = serde_json::Value::from(text);
+        let logprobs = more.logprobs.unwrap_or_default();
         let mut choice = match self.plan.style {
             Style::Chat => {
-                format!("{{\"index\":{index},\"delta\":{{\"content\":{text}}},\"logprobs\":null")
+                format!(
+                    "{{\"index\":{index},\"delta\":{{\"content\":{text}}},\"logprobs\":{logprobs}"
+                )
             }
-            Style::Completion => format!("{{\"index\":{index},\"text\":{text},\"logprobs\":null"),
+            Style::Completion => {
+                format!("{{\"index\":{index},\"text\":{text},\"logprobs\":{logprobs}")
+            }
         };
         let _ = match &finish {
             Some(finish) => {
@@ -189,27 +215,39 @@ impl Events {
             None if self.plan.style == Style::Chat => write!(choice, ",\"finish_reason\":null"),
             None => write!(choice, ",\"finish_reason\":null,\"stop_reason\":null"),
         };
-        let _ = match self.plan.return_token_ids {
-            true => write!(choice, ",\"token_ids\":{:?}}}", piece.tokens),
-            false => write!(choice, ",\"token_ids\":null}}"),
-        };
-        self.push(&choice, finish.is_some());
-    }
-
-    /// Makes an event of one choice.
-    fn push(&mut self, choice: &str, last: bool) {
-        let mut event = String::with_capacity(self.head.len() + choice.len() + 64);
-        let _ = write!(event, "{}{choice}]", self.head);
-        if last {
-            self.fingerprint(&mut event);
-        }
-        if self.plan.continuous_usage {
+        if self.plan.style == Style::Completion {
             let _ = write!(
-                event,
-                ",\"usage\":{}",
-                self.plan.usage(&self.shell, &self.choices).json()
+                choice,
+                ",\"prompt_token_ids\":{}",
+                serde_json::Value::from(more.prompt)
             );
         }
+        let _ = match self.plan.return_token_ids {
+            true => write!(choice, ",\"token_ids\":{tokens:?}}}"),
+            false => write!(choice, ",\"token_ids\":null}}"),
+        };
+        let mut last = String::new();
+        // The usage event is the last one, where there is one.
+        if finish.is_some() && !self.plan.include_usage {
+            self.fingerprint(&mut last);
+        }
+        self.push(index, &choice, &last);
+    }
+
+    /// Makes an event of one choice; `more` is what comes after the usage.
+    fn push(&mut self, index: usize, choice: &str, more: &str) {
+        let mut event = String::with_capacity(self.head.len() + choice.len() + more.len() + 64);
+        let _ = write!(event, "{}{choice}]", self.head);
+        if self.plan.continuous_usage {
+            // Of this choice alone.
+            let usage = Usage {
+                prompt_tokens: self.plan.prompts[index / self.plan.n].len(),
+                completion_tokens: self.choices[index].completion_tokens,
+                details: None,
+            };
+            let _ = write!(event, ",\"usage\":{}", usage.event(self.plan.style));
+        }
+        event.push_str(more);
         event.push_str("}\n\n");
         self.ready.push_back(event.into());
     }
@@ -234,13 +272,10 @@ impl Events {
             self.track.finished();
         }
         if self.plan.include_usage {
-            let mut event = format!("{}]", self.head);
+            let usage = self.plan.usage(&self.shell, &self.choices);
+            let mut event = format!("{}],\"usage\":{}", self.head, usage.event(self.plan.style));
             self.fingerprint(&mut event);
-            let _ = write!(
-                event,
-                ",\"usage\":{}}}\n\n",
-                self.plan.usage(&self.shell, &self.choices).json()
-            );
+            event.push_str("}\n\n");
             self.ready.push_back(event.into());
         }
         self.ready.push_back(Bytes::from_static(DONE));
@@ -259,13 +294,7 @@ impl Events {
                 stop_reason: serde_json::Value::Null,
             };
             self.choices[index].finish = Some(finish);
-            let piece = Piece {
-                sequence: index,
-                tokens: Vec::new(),
-                cached_tokens: 0,
-                end: None,
-            };
-            self.text(index, "", &piece);
+            self.text(index, "", &[], More::default());
         }
         self.finish();
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::answer::{Choice, Usage};
 use super::body::Body;
 use super::generate::Style;
+use super::logprobs::Tokens;
 use super::plan::Plan;
 use super::reply::{self, Failure};
 use super::shell::{Shell, Track};
@@ -38,7 +39,7 @@ pub(crate) async fn whole(
                 &shell.settings.tokenizer,
                 &plan.stops,
                 piece,
-                plan.return_token_ids,
+                plan.return_token_ids || plan.logprobs.is_some(),
             );
             if !plan.echo_only {
                 texts[piece.sequence] += &text;
@@ -96,19 +97,24 @@ fn whole_json(
             .as_ref()
             .map_or(&Value::Null, |finish| &finish.stop_reason);
         let token_ids = plan.return_token_ids.then_some(&choice.token_ids);
+        let logprobs = plan
+            .logprobs
+            .map(|top| logprobs(plan, shell, index, choice, top));
         match plan.style {
             Style::Completion => json!({
-                "index": index, "text": text, "logprobs": null, "finish_reason": reason, "stop_reason": stop_reason,
+                "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason, "stop_reason": stop_reason,
                 "token_ids": token_ids, "prompt_logprobs": null,
                 "prompt_token_ids": plan.return_token_ids.then(|| &plan.prompts[index / plan.n][..]),
+                "routed_experts": null,
             }),
             Style::Chat => json!({
                 "index": index,
                 "message": {
                     "role": "assistant", "content": text, "refusal": null, "annotations": null, "audio": null,
-                    "function_call": null, "tool_calls": [], "reasoning": null,
+                    "function_call": null, "reasoning": null,
                 },
-                "logprobs": null, "finish_reason": reason, "stop_reason": stop_reason, "token_ids": token_ids,
+                "logprobs": logprobs, "finish_reason": reason, "stop_reason": stop_reason, "token_ids": token_ids,
+                "routed_experts": null,
             }),
         }
     };
@@ -126,11 +132,41 @@ fn whole_json(
     let mut body = json!({
         "id": plan.id, "object": object, "created": plan.created, "model": plan.model, "choices": choices,
         "service_tier": null, "system_fingerprint": shell.settings.fingerprint, "usage": usage.json(),
-        "kv_transfer_params": null,
     });
     if plan.style == Style::Chat {
         body["prompt_logprobs"] = Value::Null;
         body["prompt_token_ids"] = json!(plan.return_token_ids.then(|| &plan.prompts[0][..]));
+        body["prompt_text"] = Value::Null;
+    }
+    for absent in ["kv_transfer_params", "ec_transfer_params", "metrics"] {
+        body[absent] = Value::Null;
     }
     body
+}
+
+/// Log-probabilities of a whole choice, of its prompt too where that is echoed.
+fn logprobs(plan: &Plan, shell: &Shell, index: usize, choice: &Choice, top: usize) -> Value {
+    let echoed = match &plan.echo {
+        Some(_) => &plan.prompts[index / plan.n][..],
+        None => &[],
+    };
+    let ids = [
+        echoed,
+        if plan.echo_only {
+            &[]
+        } else {
+            &choice.token_ids
+        },
+    ]
+    .concat();
+    let tokens = Tokens {
+        tokenizer: &shell.settings.tokenizer,
+        ids: &ids,
+        place: 0,
+        top,
+    };
+    match plan.style {
+        Style::Chat => tokens.chat(),
+        Style::Completion => tokens.completion(0, !echoed.is_empty()),
+    }
 }

@@ -11,6 +11,7 @@ use crate::settings::Settings;
 /// The whole page. `started_unix_s` is when counting began.
 pub(crate) fn write_page(
     settings: &Settings,
+    loaded_loras: usize,
     stats: &Stats,
     http: &HttpStats,
     started_unix_s: f64,
@@ -33,7 +34,7 @@ pub(crate) fn write_page(
     );
     write_gauges(&mut page, stats);
     write_info(&mut page, settings);
-    write_loras(&mut page, settings, stats);
+    write_loras(&mut page, settings, loaded_loras, stats);
     write_counters(&mut page, stats);
     write_histograms(&mut page, stats);
     write_http(&mut page, http);
@@ -239,13 +240,14 @@ fn write_info(page: &mut Page, settings: &Settings) {
     );
 }
 
-fn write_loras(page: &mut Page, settings: &Settings, stats: &Stats) {
-    if settings.loras.is_empty() {
+fn write_loras(page: &mut Page, settings: &Settings, loaded: usize, stats: &Stats) {
+    let args = &settings.args;
+    if loaded == 0 && args.lora_modules.is_empty() && !args.allow_runtime_lora_updating {
         return;
     }
     let labels = format!(
         "max_lora=\"{}\",running_lora_adapters=\"{}\",waiting_lora_adapters=\"{}\"",
-        settings.loras.len(),
+        loaded.max(1),
         escape(&stats.running_loras.join(",")),
         escape(&stats.waiting_loras.join(",")),
     );

@@ -30,6 +30,8 @@ pub struct Work {
     pub step_ends: Option<Duration>,
     /// Tokens of running requests that no step so far computes.
     pub prefill_tokens: usize,
+    /// Pairs of such a token and a token of its context.
+    pub prefill_pairs: u64,
     /// Running requests that have their first token.
     pub decoding: usize,
     /// Tokens of context that running requests hold, the step in flight included.
@@ -248,7 +250,9 @@ impl BatchModel {
         for sequence in &self.scheduler.running {
             let done = sequence.computed_tokens + sequence.new_tokens;
             work.context_tokens += done;
-            work.prefill_tokens += sequence.num_tokens().saturating_sub(done);
+            let left = sequence.num_tokens().saturating_sub(done);
+            work.prefill_tokens += left;
+            work.prefill_pairs += (left * done + left * left / 2) as u64;
             work.decoding += usize::from(!sequence.output.is_empty());
         }
         work

@@ -1,8 +1,12 @@
 //! One body, two arms. The first is this engine; the second is a real vLLM at `ENGINE_URL` (start it with
 //! `--enable-prompt-tokens-details`), whose block size and pool ours then takes over.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use http_body_util::Full;
 use serde_json::{Value, json};
+use zeromq::{Socket, SocketRecv, SubSocket};
 
 use crate::support::{Answer, Rig, collect, post, request, rig, send, value};
 
@@ -165,19 +169,22 @@ async fn ours_follows_the_rule() {
     }
 }
 
-#[tokio::test]
-async fn ours_agrees_with_a_real_vllm() {
+/// The vLLM of `ENGINE_URL`.
+fn real() -> Option<Arm> {
     let Ok(url) = std::env::var("ENGINE_URL") else {
         eprintln!(
             "skipped: set ENGINE_URL to a vLLM started with --enable-prompt-tokens-details to compare with it"
         );
-        return;
+        return None;
     };
-    let address = url
-        .trim_start_matches("http://")
-        .trim_end_matches('/')
-        .to_owned();
-    let real = Arm::Real { address };
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
+    Some(Arm::Real {
+        address: address.to_owned(),
+    })
+}
+
+/// Our engine, with the block size and pool of the real one.
+async fn like(real: &Arm, extra: &str) -> (Arm, usize) {
     let page = real.page().await;
     let info = page
         .lines()
@@ -188,10 +195,15 @@ async fn ours_agrees_with_a_real_vllm() {
         rest.split('"').next().unwrap().parse().unwrap()
     };
     let block_size = label("block_size");
-    let ours = ours(
-        block_size,
-        &format!("--num-gpu-blocks-override {}", label("num_gpu_blocks")),
-    );
+    let blocks = label("num_gpu_blocks");
+    let flags = format!("--num-gpu-blocks-override {blocks} {extra}");
+    (ours(block_size, &flags), block_size)
+}
+
+#[tokio::test]
+async fn ours_agrees_with_a_real_vllm() {
+    let Some(real) = real() else { return };
+    let (ours, block_size) = like(&real, "").await;
     let salt = format!("conformance-{}", std::process::id());
     let (ours, real) = (
         run(&ours, block_size, &salt).await,
@@ -200,4 +212,92 @@ async fn ours_agrees_with_a_real_vllm() {
     for (index, (ours, real)) in ours.iter().zip(&real).enumerate() {
         assert_eq!(ours, real, "prompt {index}");
     }
+}
+
+/// Everything that `arm` publishes while it is asked all prompts after a reset, time stamps left out.
+async fn published(arm: &Arm, block_size: usize) -> Vec<Bytes> {
+    const BEFORE_EVENTS: usize = 10;
+    let source = arm
+        .send(request("GET", "/kv_event_sources", &[], ""))
+        .await
+        .json();
+    let endpoint = source["0"]["endpoint"]
+        .as_str()
+        .unwrap()
+        .replace('*', "127.0.0.1");
+    let mut socket = SubSocket::new();
+    socket.subscribe("").await.unwrap();
+    socket.connect(&endpoint).await.unwrap();
+    let ask = |prompt: Vec<u32>| {
+        post(
+            "/v1/completions",
+            json!({"prompt": prompt, "max_tokens": 1, "cache_salt": "same"}),
+        )
+    };
+    for number in 0.. {
+        assert!(number < 500, "a subscription never arrived");
+        arm.send(ask(vec![100 + number; block_size])).await;
+        if quiet(&mut socket, 100).await.is_some() {
+            break;
+        }
+    }
+    while quiet(&mut socket, 500).await.is_some() {}
+    let reset = arm
+        .send(request("POST", "/reset_prefix_cache", &[], ""))
+        .await;
+    assert_eq!(reset.json(), json!({"success": true}));
+    let mut payloads = Vec::new();
+    for prompt in prompts(block_size) {
+        assert_eq!(arm.send(ask(prompt)).await.status, 200);
+        while let Some(payload) = quiet(&mut socket, 5).await {
+            payloads.push(payload.slice(BEFORE_EVENTS..));
+        }
+    }
+    while let Some(payload) = quiet(&mut socket, 1000).await {
+        payloads.push(payload.slice(BEFORE_EVENTS..));
+    }
+    payloads
+}
+
+/// The payload of the next message, unless there is none for so long.
+async fn quiet(socket: &mut SubSocket, wait_ms: u64) -> Option<Bytes> {
+    let message = tokio::time::timeout(Duration::from_millis(wait_ms), socket.recv()).await;
+    message
+        .ok()
+        .map(|message| message.unwrap().get(2).unwrap().clone())
+}
+
+#[tokio::test]
+async fn ours_publishes_what_a_real_vllm_publishes() {
+    let Some(real) = real() else { return };
+    let sources = real
+        .send(request("GET", "/kv_event_sources", &[], ""))
+        .await
+        .json();
+    let dev = real
+        .send(request("GET", "/reset_prefix_cache", &[], ""))
+        .await
+        .status;
+    let algo = real
+        .page()
+        .await
+        .contains("prefix_caching_hash_algo=\"sha256_cbor\"");
+    if sources == json!({}) || dev == 404 || !algo {
+        eprintln!(
+            "skipped: it has no --kv-events-config, no VLLM_SERVER_DEV_MODE=1, or another hash than sha256_cbor"
+        );
+        return;
+    }
+    let events = r#"{"enable_kv_cache_events":true,"endpoint":"tcp://*:0"}"#;
+    let flags = format!("--server-dev-mode --time-scale 0 --kv-events-config {events}");
+    let (ours, block_size) = like(&real, &flags).await;
+    let (ours, real) = (
+        published(&ours, block_size).await,
+        published(&real, block_size).await,
+    );
+    assert_eq!(ours.len(), real.len());
+    for (index, (ours, real)) in ours.iter().zip(&real).enumerate() {
+        assert_eq!(ours, real, "payload {index}");
+    }
+    eprintln!("{} payloads equal", ours.len());
 }

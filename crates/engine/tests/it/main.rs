@@ -14,6 +14,8 @@ mod kv_events;
 mod lifecycle;
 /// `/metrics`, logs, load reports.
 mod observed;
+/// Every answer against those recorded from a real vLLM.
+mod recorded;
 /// Routes that answer well.
 mod routes;
 /// Frames of streamed answers.
