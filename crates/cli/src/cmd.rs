@@ -2,14 +2,17 @@
 
 mod bench;
 mod config;
+mod controller;
 mod cost;
 mod docs;
+mod doctor;
 mod engine;
 pub(crate) mod epp;
 mod explain;
 mod guard;
 mod plugins;
 mod replay;
+mod scale;
 mod serve;
 mod up;
 mod verify;
@@ -26,6 +29,10 @@ pub(crate) enum Command {
     Serve(Box<serve::Args>),
     /// The endpoint picker for Envoy, Istio and GKE (ext_proc).
     Epp(Box<epp::Args>),
+    /// The Kubernetes controller: one manifest to running, routed, scaled replicas.
+    Controller(Box<controller::Args>),
+    /// Sets a service's replica count in a cluster, waits and shows progress.
+    Scale(scale::Args),
     /// One vLLM-compatible model server.
     Engine(Box<engine::Args>),
     /// Load over real sockets, and reports of it.
@@ -34,6 +41,8 @@ pub(crate) enum Command {
     Verify(Box<operate::verify::Args>),
     /// Why a request would go where.
     Explain(Box<operate::explain::Args>),
+    /// What is wrong, the evidence, and the fix.
+    Doctor(doctor::Args),
     /// What a service costs, from prices and from measured or given throughput.
     Cost(Box<operate::cost::Args>),
     /// A whole fleet in virtual time against a trace, any scheduling side by side.
@@ -53,7 +62,10 @@ pub(crate) enum Command {
 impl Command {
     /// Servers log at info; tools keep the terminal for their answer and log warnings only.
     pub(crate) fn logs_by_default(&self) -> bool {
-        matches!(self, Self::Serve(_) | Self::Epp(_) | Self::Engine(_))
+        matches!(
+            self,
+            Self::Serve(_) | Self::Epp(_) | Self::Controller(_) | Self::Engine(_)
+        )
     }
 
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
@@ -61,10 +73,13 @@ impl Command {
             Self::Up(args) => up::run(*args).await,
             Self::Serve(args) => serve::run(*args).await,
             Self::Epp(args) => epp::run(*args).await,
+            Self::Controller(args) => controller::run(*args).await,
+            Self::Scale(args) => scale::run(args).await,
             Self::Engine(args) => engine::run(*args).await,
             Self::Bench(args) => bench::run(*args).await,
             Self::Verify(args) => verify::run(*args).await,
             Self::Explain(args) => explain::run(*args).await,
+            Self::Doctor(args) => doctor::run(args).await,
             Self::Cost(args) => cost::run(&args),
             Self::Replay(args) => replay::run(*args),
             Self::Config(args) => config::run(args),

@@ -6,7 +6,10 @@
 
 pub mod desired;
 pub mod discovery;
+pub mod lint;
+pub mod preflight;
 pub mod reconcile;
+pub mod scale;
 pub mod schedule;
 pub mod status;
 pub mod types;

@@ -169,6 +169,32 @@ impl Owner {
     }
 }
 
+/// The engine's container in a pod template; null when there is none.
+pub(crate) fn main_container(template: &Value) -> &Value {
+    pod::main(template)
+}
+
+/// The pool requests of a service go to.
+pub fn pool_name(resolved: &Resolved) -> String {
+    pool::name(resolved)
+}
+
+/// The engine serves with a certificate.
+pub fn uses_tls(template: &Value) -> bool {
+    pod::uses_tls(template)
+}
+
+/// Gateways a service goes through: those named, else the default one. Empty when it asks for none.
+pub fn gateways(resolved: &Resolved, settings: &Settings) -> Vec<ParentRef> {
+    route::parents(resolved, settings)
+}
+
+/// One piece over another, for tests that build objects.
+#[cfg(test)]
+pub(crate) fn merge_for_tests(base: &mut Value, patch: &Value) {
+    merge::strategic(base, patch);
+}
+
 /// Short fingerprint of a text, for annotations.
 pub(crate) fn hash(text: &str) -> String {
     use sha2::{Digest, Sha256};

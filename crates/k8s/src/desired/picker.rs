@@ -9,7 +9,7 @@ use crate::types::Scheduler;
 
 const COMPONENT: &str = "llminferenceservice-router-scheduler";
 /// Key of the ConfigMap that holds the configuration.
-pub const CONFIG_KEY: &str = "config.yaml";
+pub(super) const CONFIG_KEY: &str = "config.yaml";
 /// Changes when the configuration does, so that pickers restart with it.
 const CONFIG_HASH: &str = "prefixgate.dev/config-hash";
 const CONFIG_DIR: &str = "/etc/prefixgate";

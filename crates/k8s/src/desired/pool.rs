@@ -12,7 +12,7 @@ use crate::types::ServiceSpec;
 pub(super) const PICKER_PORT: u16 = 9002;
 
 /// The pool that exists already, when the service names one.
-pub fn reference(spec: &ServiceSpec) -> Option<&str> {
+pub(super) fn reference(spec: &ServiceSpec) -> Option<&str> {
     Some(
         spec.scheduler()?
             .pool

@@ -17,6 +17,11 @@ pub(super) fn problems(resolved: &Resolved) -> Vec<String> {
         workload("spec.prefill", prefill, &mut wrong);
     }
     router(spec, &mut wrong);
+    if !spec.schedules.is_empty() && spec.workload.scaling.is_some() {
+        wrong.push(
+            "spec.schedules and spec.scaling: only one of them sets the replica count".to_owned(),
+        );
+    }
     for (place, line) in spec.schedules.iter().enumerate() {
         if let Err(error) = schedule::Line::parse(line) {
             wrong.push(format!("spec.schedules[{place}]: {error}"));
@@ -199,6 +204,6 @@ mod tests {
             json!({"model": model, "router": {"route": {"group": "g"}}}),
             &["go together"],
         );
-        check(json!({"model": model, "replicas": "three"}), &["replicas"]);
+        check(json!({"model": model, "replicas": "three"}), &["three"]);
     }
 }

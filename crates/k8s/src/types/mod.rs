@@ -4,12 +4,14 @@
 //! they leave out is not lost: writes are server-side applies of just the fields we own, or patches of a status.
 
 mod config;
+pub mod crds;
 mod gateway;
 mod inference_pool;
 mod route;
 mod schema;
 mod service;
 mod service_status;
+mod workload;
 
 pub use config::LlmInferenceServiceConfig;
 pub use gateway::*;
@@ -17,6 +19,7 @@ pub use inference_pool::*;
 pub use route::*;
 pub use service::*;
 pub use service_status::*;
+pub use workload::*;
 
 /// Makes a lean struct with a `metadata` field a Kubernetes resource.
 macro_rules! resource {
