@@ -13,6 +13,7 @@ const FANOUT: usize = 1 << FANOUT_BITS;
 const DEPTH_AT_MOST: u32 = 10;
 
 /// A map from well-spread 64-bit keys to non-zero words.
+#[derive(Default)]
 pub(crate) struct Trie {
     root: Node,
     len: usize,
@@ -27,16 +28,6 @@ enum Node {
 impl Default for Node {
     fn default() -> Self {
         Self::Leaf(Table::default())
-    }
-}
-
-impl Default for Trie {
-    fn default() -> Self {
-        Self {
-            root: Node::default(),
-            len: 0,
-            bytes: 0,
-        }
     }
 }
 

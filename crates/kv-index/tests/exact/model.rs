@@ -1,10 +1,8 @@
 //! Does the exact index answer as a naive one would that keeps a map for each slot and walks it?
 
-mod exact_naive;
-
 use std::time::Duration;
 
-use exact_naive::{Naive, Told, prompt};
+use crate::naive::{Naive, Told, prompt};
 use kv_index::exact::{
     BatchOutcome, EngineHash, ExactConfig, ExactIndex, ExactMatches, ExactWriter, KvBatch, Tier,
     TokenPrompt, exact_index,

@@ -1,0 +1,6 @@
+//! The exact index through its public face.
+
+mod bounds;
+mod model;
+mod naive;
+mod threads;
