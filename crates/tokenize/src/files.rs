@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tokenizers::Tokenizer as Vocabulary;
 
+use crate::splits::Splits;
 use crate::{ChatTemplate, EncodeError};
 
 /// Why a directory cannot be used.
@@ -59,12 +60,14 @@ impl Files {
 }
 
 /// Reads the directory's vocabulary and its chat template, if it has one.
-pub(crate) fn load(dir: &Path) -> Result<(Files, Option<ChatTemplate>), LoadError> {
+pub(crate) fn load(dir: &Path) -> Result<(Files, Option<ChatTemplate>, Splits), LoadError> {
     let path = dir.join("tokenizer.json");
     let bytes = std::fs::read(&path).map_err(|cause| LoadError::Read {
         path: path.clone(),
         cause,
     })?;
+    let splits = serde_json::from_slice(&bytes)
+        .map_or(Splits::None, |tokenizer: Value| Splits::of(&tokenizer));
     let mut vocabulary = Vocabulary::from_bytes(&bytes).map_err(|error| LoadError::Content {
         path: path.clone(),
         cause: error.to_string(),
@@ -81,7 +84,7 @@ pub(crate) fn load(dir: &Path) -> Result<(Files, Option<ChatTemplate>), LoadErro
     let config = optional_json(&dir.join("tokenizer_config.json"))?.unwrap_or(Value::Null);
     let generation = optional_json(&dir.join("generation_config.json"))?.unwrap_or(Value::Null);
     let template = chat_template(dir, &config)?;
-    Ok((describe(vocabulary, &config, &generation), template))
+    Ok((describe(vocabulary, &config, &generation), template, splits))
 }
 
 fn describe(vocabulary: Vocabulary, config: &Value, generation: &Value) -> Files {

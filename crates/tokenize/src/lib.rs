@@ -10,17 +10,23 @@
 mod builtin;
 mod chat;
 mod files;
+pub mod hub;
+mod known;
 mod pyjson;
+mod splits;
 mod stream;
 
 pub use builtin::{BuiltIn, filler_ids};
 pub use chat::{ChatOptions, ChatTemplate, TemplateError};
 pub use files::{Files, LoadError};
+pub use known::{KnownTokens, Remembered, Tokenized};
 pub use stream::TokenStream;
 
 use std::path::Path;
 
 use serde_json::Value;
+
+use crate::splits::Splits;
 
 /// The files' vocabulary has no tokens for a text.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +38,7 @@ pub struct EncodeError(String);
 pub struct Tokenizer {
     kind: Kind,
     template: Option<ChatTemplate>,
+    splits: Splits,
 }
 
 #[derive(Debug)]
@@ -46,6 +53,7 @@ impl Tokenizer {
         Self {
             kind: Kind::BuiltIn(BuiltIn),
             template: Some(ChatTemplate::chatml()),
+            splits: Splits::BuiltIn,
         }
     }
 
@@ -55,10 +63,11 @@ impl Tokenizer {
     /// # Errors
     /// A file is missing or cannot be read; the message names it.
     pub fn from_dir(dir: &Path) -> Result<Self, LoadError> {
-        let (files, template) = files::load(dir)?;
+        let (files, template, splits) = files::load(dir)?;
         Ok(Self {
             kind: Kind::Files(Box::new(files)),
             template,
+            splits,
         })
     }
 
@@ -130,6 +139,11 @@ impl Tokenizer {
             .as_ref()
             .ok_or(TemplateError::None)?
             .render(messages, tools, options)
+    }
+
+    /// Where texts may be cut.
+    pub(crate) fn splits(&self) -> &Splits {
+        &self.splits
     }
 
     /// The text that one token adds in a stream that skips special tokens; see [`TokenStream`].
