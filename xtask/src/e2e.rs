@@ -1,5 +1,7 @@
 //! Does the built binary do what the README says, with clients that were not written here?
 
+mod kubernetes;
+
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
@@ -20,12 +22,13 @@ const QUICK: [&str; 2] = ["--time-scale", "0.2"];
 /// A check by name.
 type Check = fn(&Path, &[&str]) -> anyhow::Result<()>;
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 7] = [
     ("client", client),
     ("kv-events", kv_events),
     ("verify", verify),
     ("kill", kill),
     ("stop", stop),
+    ("kubernetes", kubernetes::check),
     ("envoy", envoy),
 ];
 

@@ -1,7 +1,9 @@
-//! What may a contributor type? `cargo xtask ci | e2e | docs | tidy`; nothing else decides whether a change is good.
+//! What may a contributor type? `cargo xtask ci | e2e | playground | docs | tidy`; nothing else decides whether a change is good.
 
 mod ci;
 mod e2e;
+mod http;
+mod playground;
 mod python;
 mod run;
 mod tidy;
@@ -12,8 +14,10 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask <command>
   ci            everything CI runs: format, clippy, tests, docs, generated docs current, tidy, end-to-end, deny
-  e2e [NAME]    end-to-end checks against the built binary: client, kv-events, verify, kill, stop, drain (all when no NAME)
+  e2e [NAME]    end-to-end checks against the built binary: client, kv-events, verify, kill, stop, kubernetes (all when no NAME)
                 e2e kill --seeds N   more seeds than CI runs
+  playground    an API server with simulated nodes, controller and gateway, to try with kubectl
+                --api, --gateway, --admin ADDRESS   --tpu-nodes, --gpu-nodes N   --time-scale FACTOR
   docs          writes the generated reference pages
   tidy          rules about the tree: crate dependencies, pure crates, plugin files, module docs";
 
@@ -24,6 +28,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["ci"] => ci::run(),
         ["e2e", rest @ ..] => e2e::run(rest),
+        ["playground", rest @ ..] => playground::run(rest),
         ["docs"] => ci::docs(false),
         ["tidy"] => tidy::run(),
         _ => {

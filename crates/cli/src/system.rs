@@ -21,6 +21,10 @@ pub(crate) struct System {
     /// In the order of the configuration.
     pub(crate) pools: Vec<RunningPool>,
     pub(crate) clock: Clock,
+    gateway: Arc<Gateway>,
+    seed: u64,
+    /// Of `pools`, as the gateway serves them.
+    routes: Vec<PoolRoute>,
     stop: CancellationToken,
     servers: TaskTracker,
     feeders: TaskTracker,
@@ -31,8 +35,8 @@ pub(crate) struct System {
 pub(crate) struct RunningPool {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) preset: String,
-    // Held for its tasks: they end with the system.
-    _feeds: Feeds,
+    /// Held for its tasks, which end with the system; takes changes from sources that are wired here.
+    pub(crate) feeds: Feeds,
 }
 
 impl System {
@@ -60,19 +64,43 @@ impl System {
         let stop = CancellationToken::new();
         let servers = TaskTracker::new();
         let (listen, admin_listen) = (listener.local_addr()?, admin_listener.local_addr()?);
-        let gateway = Gateway::new(config.gateway.clone(), routes, clock.clone(), seed);
+        let gateway = Gateway::new(config.gateway.clone(), routes.clone(), clock.clone(), seed);
         servers.spawn(Arc::clone(&gateway).serve(listener, stop.clone()));
-        feeders.spawn(gateway.serve_admin(admin_listener, feeders_stop.clone()));
+        feeders.spawn(Arc::clone(&gateway).serve_admin(admin_listener, feeders_stop.clone()));
         Ok(Self {
             listen,
             admin_listen,
             pools,
             clock,
+            gateway,
+            seed,
+            routes,
             stop,
             servers,
             feeders,
             feeders_stop,
         })
+    }
+
+    /// Serves a cluster's pools and routes beside those of `config`.
+    ///
+    /// # Errors
+    /// There is no cluster to talk to.
+    pub(crate) async fn follow_cluster(
+        &self,
+        config: &Config,
+        discovery: k8s::discovery::DiscoveryConfig,
+    ) -> anyhow::Result<()> {
+        let into = crate::kubernetes::Into {
+            gateway: &self.gateway,
+            config,
+            seed: self.seed,
+            clock: &self.clock,
+            tracker: &self.feeders,
+            stop: &self.feeders_stop,
+            configured: self.routes.clone(),
+        };
+        crate::kubernetes::follow(into, discovery).await
     }
 
     /// Drains: `/readyz` says 503, requests in flight end, then everything else does.
@@ -134,7 +162,7 @@ pub(crate) async fn start_pool(
     let running = RunningPool {
         fleet,
         preset,
-        _feeds: feeds,
+        feeds,
     };
     Ok((running, route))
 }

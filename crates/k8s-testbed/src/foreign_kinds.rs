@@ -63,6 +63,43 @@ pub(crate) fn definitions() -> Vec<Value> {
     ROWS.iter().map(definition).collect()
 }
 
+/// A definition of LLMInferenceService that keeps every field, with the `scale` subresource.
+pub(crate) fn open_service_definitions() -> Vec<Value> {
+    let group = "serving.kserve.io";
+    let versions = &["v1alpha1", "v1alpha2"];
+    let rows: [Row; 2] = [
+        (
+            "llminferenceservices",
+            "LLMInferenceService",
+            &["llmisvc"],
+            true,
+            group,
+            versions,
+        ),
+        (
+            "llminferenceserviceconfigs",
+            "LLMInferenceServiceConfig",
+            &[],
+            true,
+            group,
+            versions,
+        ),
+    ];
+    let mut definitions: Vec<Value> = rows.iter().map(definition).collect();
+    for version in definitions[0]["spec"]["versions"]
+        .as_array_mut()
+        .into_iter()
+        .flatten()
+    {
+        version["subresources"]["scale"] = json!({
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        });
+    }
+    definitions
+}
+
 fn definition(row: &Row) -> Value {
     let (plural, kind, short, namespaced, group, versions) = *row;
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
@@ -119,6 +156,11 @@ fn columns(kind: &str) -> Value {
                 "Programmed",
                 ".status.conditions[?(@.type==\"Programmed\")].status"
             ),
+        ]),
+        "LLMInferenceService" => json!([
+            column("URL", ".status.url"),
+            column("Ready", ".status.conditions[?(@.type==\"Ready\")].status"),
+            column("Reason", ".status.conditions[?(@.type==\"Ready\")].reason"),
         ]),
         "HTTPRoute" => json!([column("Hostnames", ".spec.hostnames")]),
         _ => json!([]),

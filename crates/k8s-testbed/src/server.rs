@@ -130,6 +130,19 @@ impl ApiServer {
         Ok(())
     }
 
+    /// Defines LLMInferenceServices so that they keep whatever they are given, where the shipped definitions are not at
+    /// hand.
+    ///
+    /// # Errors
+    /// They are defined already, in a way that cannot be applied over.
+    pub fn install_open_services(&self) -> Result<(), Status> {
+        let client = self.client();
+        for definition in crate::foreign_kinds::open_service_definitions() {
+            client.apply(&client.path_of(&definition)?, "testbed", &definition)?;
+        }
+        Ok(())
+    }
+
     /// Makes something go wrong.
     pub fn inject(&self, fault: Fault) {
         self.shared.inject(fault);

@@ -10,15 +10,44 @@ use crate::up::signals::stop_requested;
 pub(crate) struct Args {
     #[command(flatten)]
     overrides: Overrides,
+
+    /// Take pools from InferencePools and LLMInferenceServices, endpoints from pods and rules from HTTPRoutes of the
+    /// cluster that the kubeconfig or the service account leads to
+    #[arg(long)]
+    kubernetes: bool,
+
+    /// Namespace to look in; all of them without
+    #[arg(long, value_name = "NAMESPACE", requires = "kubernetes")]
+    namespace: Option<String>,
+
+    /// The Gateway whose routes are served; those of every Gateway of our class without
+    #[arg(long, value_name = "NAMESPACE/NAME", requires = "kubernetes", value_parser = gateway_name)]
+    gateway: Option<(String, String)>,
+}
+
+fn gateway_name(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err("write it as namespace/name".to_owned()),
+    }
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let config = super::config::resolved(&args.overrides)?.config;
     anyhow::ensure!(
-        !config.pools.is_empty(),
-        "there is no pool to serve: name replicas with --endpoint URL, or pools in a file given with --config"
+        !config.pools.is_empty() || args.kubernetes,
+        "there is no pool to serve: name replicas with --endpoint URL, pools in a file given with --config, or a cluster with --kubernetes"
     );
-    let system = System::start(config).await?;
+    let system = System::start(config.clone()).await?;
+    if args.kubernetes {
+        let discovery = k8s::discovery::DiscoveryConfig {
+            namespace: args.namespace,
+            gateway: args.gateway,
+        };
+        system.follow_cluster(&config, discovery).await?;
+    }
     tracing::info!(
         "gateway on http://{}, admin and metrics on http://{}",
         system.listen,

@@ -1,0 +1,152 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s::discovery::{ClusterView, Discovery, DiscoveryConfig, follow};
+use k8s_testbed::{ApiServer, Fault};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::semantics::in_project;
+
+const PODS: &str = "/api/v1/namespaces/default/pods";
+const POOLS: &str = "/apis/inference.networking.k8s.io/v1/namespaces/default/inferencepools";
+
+/// Longest wait for a view; nothing here takes a tenth of it.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn pod(name: &str, ip: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"app": "x"}},
+        "spec": {"containers": [{"name": "main", "image": "i"}]},
+        "status": {"podIP": ip, "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
+    })
+}
+
+fn furnish(server: &ApiServer) {
+    server.install_gateway_api().unwrap();
+    let pool = json!({"metadata": {"name": "p"}, "spec": {"selector": {"matchLabels": {"app": "x"}}, "targetPorts": [{"number": 8000}]}});
+    server.client().create(POOLS, &pool).unwrap();
+    server.client().create(PODS, &pod("a", "10.0.0.1")).unwrap();
+}
+
+fn started(client: kube::Client) -> (Discovery, TaskTracker, CancellationToken) {
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    (
+        follow(client, DiscoveryConfig::default(), &stop, &tracker),
+        tracker,
+        stop,
+    )
+}
+
+fn addresses(view: &ClusterView) -> Vec<String> {
+    let pool = view.pools.get("default/p");
+    pool.into_iter()
+        .flat_map(|pool| &pool.endpoints)
+        .map(|one| one.spec.address.to_string())
+        .collect()
+}
+
+async fn seen(found: &mut Discovery, expected: &[&str]) -> Arc<ClusterView> {
+    let wanted = |view: &Option<Arc<ClusterView>>| {
+        view.as_ref()
+            .is_some_and(|view| addresses(view) == expected)
+    };
+    let waiting = found.views.wait_for(wanted);
+    let view = tokio::time::timeout(LIMIT, waiting)
+        .await
+        .expect("no such view in time")
+        .unwrap();
+    Arc::clone(view.as_ref().unwrap())
+}
+
+/// Waits until every source says this of itself.
+async fn connected(found: &Discovery, wanted: bool) {
+    let all = async {
+        while !found
+            .sources()
+            .iter()
+            .all(|source| source.connected == wanted)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, all)
+        .await
+        .unwrap_or_else(|_| panic!("{:?}", found.sources()));
+}
+
+#[tokio::test]
+async fn pods_come_and_go() {
+    let (server, client) = in_project().await;
+    furnish(&server);
+    let (mut found, ..) = started(client);
+    seen(&mut found, &["10.0.0.1:8000"]).await;
+    server.client().create(PODS, &pod("b", "10.0.0.2")).unwrap();
+    seen(&mut found, &["10.0.0.1:8000", "10.0.0.2:8000"]).await;
+    server.client().delete(&format!("{PODS}/a")).unwrap();
+    seen(&mut found, &["10.0.0.2:8000"]).await;
+}
+
+#[tokio::test]
+async fn a_cut_watch_goes_on_and_a_forgotten_past_is_read_anew() {
+    let (server, client) = in_project().await;
+    furnish(&server);
+    let (mut found, ..) = started(client);
+    seen(&mut found, &["10.0.0.1:8000"]).await;
+    server.inject(Fault::WatchCut);
+    server.client().create(PODS, &pod("b", "10.0.0.2")).unwrap();
+    seen(&mut found, &["10.0.0.1:8000", "10.0.0.2:8000"]).await;
+    server.client().delete(&format!("{PODS}/a")).unwrap();
+    server.inject(Fault::Gone);
+    seen(&mut found, &["10.0.0.2:8000"]).await;
+    server.client().create(PODS, &pod("c", "10.0.0.3")).unwrap();
+    seen(&mut found, &["10.0.0.2:8000", "10.0.0.3:8000"]).await;
+}
+
+#[tokio::test]
+async fn without_an_api_server_the_last_view_stays_and_says_so() {
+    let (server, client) = in_project().await;
+    furnish(&server);
+    let (mut found, ..) = started(client);
+    seen(&mut found, &["10.0.0.1:8000"]).await;
+    connected(&found, true).await;
+    server.inject(Fault::Away {
+        for_how_long: Duration::from_millis(500),
+    });
+    connected(&found, false).await;
+    assert_eq!(
+        addresses(found.views.borrow().as_ref().unwrap()),
+        ["10.0.0.1:8000"]
+    );
+    let sources = found.sources();
+    let pods = sources.iter().find(|source| source.name == "pods").unwrap();
+    assert!(
+        pods.synced && pods.failures > 0 && pods.error.is_some() && pods.objects == 1,
+        "{pods:?}"
+    );
+    server.client().create(PODS, &pod("b", "10.0.0.2")).unwrap();
+    seen(&mut found, &["10.0.0.1:8000", "10.0.0.2:8000"]).await;
+    connected(&found, true).await;
+}
+
+#[tokio::test]
+async fn a_kind_that_the_cluster_lacks_holds_nothing_up() {
+    let (server, client) = in_project().await;
+    let (mut found, ..) = started(client);
+    seen(&mut found, &[]).await;
+    assert!(found.sources().iter().all(|source| source.synced));
+    drop(server);
+}
+
+#[tokio::test]
+async fn an_object_that_cannot_be_read_is_left_out() {
+    let (server, client) = in_project().await;
+    furnish(&server);
+    let bad =
+        json!({"metadata": {"name": "bad"}, "spec": {"selector": "no selector", "targetPorts": 7}});
+    server.client().create(POOLS, &bad).unwrap();
+    let (mut found, ..) = started(client);
+    let view = seen(&mut found, &["10.0.0.1:8000"]).await;
+    assert_eq!(view.pools.len(), 1);
+}

@@ -1,0 +1,8 @@
+//! Does what we rely on hold, with a real client, over a socket?
+//!
+//! `semantics` runs against the in-project API server, and against a real one as well when `KUBECONFIG` is set: whatever
+//! holds there has to hold here. `discovery` and `preflight` need faults and a known cluster, and run in the project.
+
+mod discovery;
+mod preflight;
+mod semantics;
