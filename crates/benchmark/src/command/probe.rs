@@ -45,7 +45,10 @@ pub struct Probe {
     /// Good requests over those that were to be sent.
     pub good_share: f64,
     pub good_share_ci95: Option<Interval>,
-    /// Good requests per second.
+    /// Requests that ended well per second, over the arrivals but for their first quarter: neither filling up nor
+    /// running empty is part of it.
+    pub served_rps: f64,
+    /// Good requests per second, over the same span.
     pub goodput_rps: f64,
     /// Mean requests in flight in the second and in the last quarter of the arrivals.
     pub in_flight: (f64, f64),
@@ -130,7 +133,10 @@ fn of_run(
         .filter(|sample| offer.slo.met(sample, offer.time_scale))
         .count();
     let given_up = samples.len() < total;
-    let in_flight = quarters(run, last_arrival.unwrap_or_default());
+    let last_arrival = last_arrival.unwrap_or_default();
+    let in_flight = quarters(run, last_arrival);
+    let per_s =
+        |count: &dyn Fn(&Sample) -> bool| steady_rate(run, last_arrival, count) * offer.time_scale;
     let queue_grows = in_flight.1 > GROWTH_FACTOR * in_flight.0 + GROWTH_SLACK;
     // What was given up has not been good.
     let good_share = met as f64 / total.max(1) as f64;
@@ -141,7 +147,8 @@ fn of_run(
         rate_per_s: offer.rate_per_s,
         good_share,
         good_share_ci95: interval::share(met, total),
-        goodput_rps: met as f64 / scenario.duration_s.max(f64::MIN_POSITIVE),
+        served_rps: per_s(&Sample::is_ok),
+        goodput_rps: per_s(&|sample| offer.slo.met(sample, offer.time_scale)),
         in_flight,
         queue_grows,
         carried: good_share >= GOOD_SHARE && !queue_grows && !given_up,
@@ -156,6 +163,18 @@ fn of_run(
         simulated: scenario.simulated,
         scenario,
     }
+}
+
+/// Requests that `counts` and that ended in the last three quarters of the time in which requests arrived, per real
+/// second.
+fn steady_rate(run: &Run, last_arrival: Duration, counts: &dyn Fn(&Sample) -> bool) -> f64 {
+    let (from, to) = (last_arrival.mul_f64(0.25), last_arrival);
+    let inside = |sample: &&Sample| {
+        let ended = sample.ended().saturating_duration_since(run.begun);
+        ended > from && ended <= to && counts(sample)
+    };
+    let count = run.samples.iter().filter(inside).count();
+    count as f64 / (to - from).as_secs_f64().max(1e-9)
 }
 
 /// Mean requests in flight over the second and over the last quarter of the time in which requests arrived.

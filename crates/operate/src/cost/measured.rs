@@ -68,8 +68,13 @@ impl Measured {
         } else if value["scenario"].is_object() {
             points.push(point(&value["scenario"], Some(value)));
         }
-        for list in ["scenarios", "steps", "situations", "arms"] {
-            for entry in value[list].as_array().into_iter().flatten() {
+        for list in ["/scenarios", "/steps", "/situations", "/workloads/0/arms"] {
+            let entries = value.pointer(list).and_then(Value::as_array);
+            for entry in entries
+                .into_iter()
+                .flatten()
+                .filter(|entry| is_pattern(entry))
+            {
                 let inner = if entry["scenario"].is_object() {
                     &entry["scenario"]
                 } else {
@@ -98,6 +103,14 @@ impl Measured {
     }
 }
 
+/// Of the arms of a comparison only those that are Pattern 1 and Pattern 3; anything else is taken as it is.
+fn is_pattern(entry: &Value) -> bool {
+    !entry["saturation"].is_object()
+        || ["1-off-rr", "3-on-ours"]
+            .iter()
+            .any(|name| entry["name"] == *name)
+}
+
 /// Reads a scenario by this program's key names, else by those of `vllm bench serve`.
 fn point(inner: &Value, outer: Option<&Value>) -> Point {
     let outer = outer.unwrap_or(inner);
@@ -113,8 +126,13 @@ fn point(inner: &Value, outer: Option<&Value>) -> Point {
     let per_request = |keys: &[&str]| Some(number(keys)? / completed?);
     Point {
         name: inner["name"].as_str().unwrap_or("load").to_owned(),
-        requests_per_s: number(&["saturated_rps", "requests_per_s", "request_throughput"])
-            .unwrap_or(0.0),
+        requests_per_s: number(&[
+            "saturated_rps",
+            "served_rps",
+            "requests_per_s",
+            "request_throughput",
+        ])
+        .unwrap_or(0.0),
         replicas: number(&["replicas"]).map(|count| count as u32),
         ttft_p95_ms: number(&["ttft_ms.p95", "p95_ttft_ms"]),
         tpot_p95_ms: number(&["tpot_ms.p95", "p95_tpot_ms"]),
@@ -179,8 +197,11 @@ mod tests {
             &[(30.0, Some(3), None, Some(25.0))],
         );
         check(
-            json!({"arms": [{"name": "p1", "replicas": 1, "saturated_rps": 9.0}]}),
-            &[(9.0, Some(1), None, None)],
+            json!({"workloads": [{"arms": [
+                {"name": "1-off-rr", "replicas": 1, "saturation": {}, "saturated_rps": 9.0},
+                {"name": "1-on-ours", "replicas": 1, "saturation": {}, "saturated_rps": 12.0},
+                {"name": "3-on-ours", "replicas": 3, "saturation": {}, "saturated_rps": 40.0}]}]}),
+            &[(9.0, Some(1), None, None), (40.0, Some(3), None, None)],
         );
         check(json!({"nothing": 1}), &[]);
     }

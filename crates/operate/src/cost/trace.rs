@@ -1,15 +1,13 @@
 //! What does a trace ask of a fleet: how fast, how long, and how much of it is asked again?
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::io::BufRead;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
-use serde::{Deserialize, Serialize};
-
-/// Prompt tokens that one hash id of a trace stands for.
-const TRACE_BLOCK_TOKENS: u64 = 512;
+use anyhow::ensure;
+use benchmark::workload::jobs::Jobs;
+use benchmark::workload::jobs::mooncake::{Mooncake, TraceOptions};
+use serde::Serialize;
 
 /// The peak is the busiest span of this length.
 const PEAK_SPAN: Duration = Duration::from_mins(1);
@@ -38,20 +36,7 @@ pub struct TraceFacts {
 /// # Errors
 /// It cannot be read, a line makes no sense, or it holds fewer than two requests.
 pub(super) fn read(path: &Path) -> anyhow::Result<TraceFacts> {
-    let place = path.display();
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open trace {place}"))?;
-    let lines = std::io::BufReader::new(file).lines().enumerate();
-    let jobs = lines.filter_map(|(index, line)| match line {
-        Ok(text) if text.trim().is_empty() => None,
-        Ok(text) => Some(serde_json::from_str::<Line>(&text).with_context(|| {
-            format!(
-                "{place} line {}: expected timestamp, input_length, output_length and hash_ids",
-                index + 1
-            )
-        })),
-        Err(error) => Some(Err(error).with_context(|| format!("cannot read {place}"))),
-    });
-    let facts = facts(jobs)?;
+    let facts = facts(&mut Mooncake::open(path, TraceOptions::default())?)?;
     ensure!(
         facts.requests >= 2 && facts.duration_s > 0.0,
         "{} holds {} request(s) over {} s; a rate needs more",
@@ -62,34 +47,21 @@ pub(super) fn read(path: &Path) -> anyhow::Result<TraceFacts> {
     Ok(facts)
 }
 
-/// One request of a trace; `timestamp` in milliseconds from the start.
-#[derive(Deserialize)]
-struct Line {
-    timestamp: f64,
-    input_length: u64,
-    output_length: u64,
-    hash_ids: Vec<u64>,
-}
-
-fn facts(lines: impl Iterator<Item = anyhow::Result<Line>>) -> anyhow::Result<TraceFacts> {
+fn facts(jobs: &mut dyn Jobs) -> anyhow::Result<TraceFacts> {
     let mut seen = HashSet::new();
     let mut firsts: HashMap<u64, u64> = HashMap::new();
     let mut window: VecDeque<Duration> = VecDeque::new();
     let (mut requests, mut input, mut output) = (0_u64, 0_u64, 0_u64);
     let (mut found, mut found_first, mut distinct) = (0_u64, 0_u64, 0_u64);
     let (mut last, mut busiest) = (Duration::ZERO, 0_usize);
-    for line in lines {
-        let line = line?;
-        let at = Duration::from_secs_f64((line.timestamp / 1e3).clamp(0.0, 1e12));
+    while let Some(job) = jobs.next_job()? {
         requests += 1;
-        let prompt = line.input_length;
-        (input, output) = (input + prompt, output + line.output_length);
+        let prompt = job.prompt_tokens() as u64;
+        (input, output) = (input + prompt, output + u64::from(job.output_tokens));
         let (mut reused, mut leading, mut first) = (0_u64, true, 0_u64);
-        for (place, id) in line.hash_ids.iter().enumerate() {
-            let tokens = prompt
-                .saturating_sub(place as u64 * TRACE_BLOCK_TOKENS)
-                .min(TRACE_BLOCK_TOKENS);
-            let known = !seen.insert((*id, tokens));
+        for (place, piece) in job.prompt.iter().enumerate() {
+            let tokens = u64::from(piece.tokens);
+            let known = !seen.insert((piece.key, piece.tokens));
             leading &= known;
             reused += if leading { tokens } else { 0 };
             first += if leading && place == 0 { tokens } else { 0 };
@@ -98,12 +70,15 @@ fn facts(lines: impl Iterator<Item = anyhow::Result<Line>>) -> anyhow::Result<Tr
         // The last token is always computed.
         found += reused.min(prompt.saturating_sub(1));
         found_first += first;
-        if let Some(id) = line.hash_ids.first() {
-            *firsts.entry(*id).or_default() += 1;
+        if let Some(piece) = job.prompt.first() {
+            *firsts.entry(piece.key).or_default() += 1;
         }
-        last = last.max(at);
-        window.push_back(at);
-        while window.front().is_some_and(|first| *first + PEAK_SPAN <= at) {
+        last = job.at;
+        window.push_back(job.at);
+        while window
+            .front()
+            .is_some_and(|first| *first + PEAK_SPAN <= job.at)
+        {
             window.pop_front();
         }
         busiest = busiest.max(window.len());

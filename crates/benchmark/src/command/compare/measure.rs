@@ -227,7 +227,7 @@ async fn saturation(
     let saturation = Saturation {
         carried_rps: bracket.carried,
         refused_rps: bracket.refused,
-        throughput_rps: at.map(|probe| probe.scenario.requests_per_s),
+        throughput_rps: at.map(|probe| probe.served_rps),
         goodput_rps: at.map(|probe| probe.goodput_rps),
         trials: Vec::new(),
     };

@@ -107,7 +107,7 @@ fn saturation(workload: &WorkloadReport) -> String {
             |probe| {
                 let scenario = &probe.scenario;
                 vec![
-                    or_na(Some(scenario.requests_per_s), 2),
+                    or_na(Some(probe.served_rps), 2),
                     or_na(Some(probe.goodput_rps), 2),
                     scenario.requests.to_string(),
                     text::percent(Some(probe.good_share)),
@@ -290,7 +290,7 @@ fn csv_row(workload: &str, row: &Row, what: &str, probe: &Probe) -> Vec<String> 
     cells.extend(
         [
             Some(probe.rate_per_s),
-            Some(scenario.requests_per_s),
+            Some(probe.served_rps),
             Some(probe.goodput_rps),
             Some(scenario.requests as f64),
             Some(probe.good_share),

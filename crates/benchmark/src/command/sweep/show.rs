@@ -74,7 +74,7 @@ fn cells(step: &Probe) -> Vec<String> {
         if step.carried { "yes" } else { "no" }.to_owned(),
         scenario.requests.to_string(),
         scenario.failed.to_string(),
-        format!("{:.2}", scenario.requests_per_s),
+        format!("{:.2}", step.served_rps),
         format!("{:.2}", step.goodput_rps),
         text::percent(Some(step.good_share)),
         between(step.good_share_ci95, 100.0),
@@ -120,7 +120,7 @@ fn row(step: &Probe) -> Vec<String> {
         step.carried.to_string(),
         scenario.requests.to_string(),
         scenario.failed.to_string(),
-        csv::number(Some(scenario.requests_per_s)),
+        csv::number(Some(step.served_rps)),
         csv::number(Some(step.goodput_rps)),
         csv::number(Some(step.good_share)),
     ];
@@ -147,9 +147,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
     throughput.add(
         "served",
         Mark::Dotted,
-        steps
-            .iter()
-            .map(|s| (s.rate_per_s, s.scenario.requests_per_s)),
+        steps.iter().map(|s| (s.rate_per_s, s.served_rps)),
     );
     throughput.add(
         "good",
@@ -161,7 +159,7 @@ pub(super) fn charts(report: &Report) -> Vec<Chart> {
         steps.iter().filter_map(point).collect::<Vec<_>>()
     };
     let offered = |step: &Probe| step.rate_per_s;
-    let served = |step: &Probe| step.scenario.requests_per_s;
+    let served = |step: &Probe| step.served_rps;
     let mut latency = Chart::new("Latency against rate", "requests/s offered", "ms");
     latency.log_y = true;
     latency.add(
