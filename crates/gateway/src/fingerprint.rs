@@ -3,9 +3,11 @@
 use engine_api::openai::{Prompt, RequestView, streams};
 use fleet::Request;
 use http::HeaderMap;
+use kv_index::exact::TokenChain;
 use kv_index::{BLOCK_BYTES, Chain, ChainHasher, Namespace, Slot};
 
 use crate::route::Pool;
+use crate::tokens::Prompts;
 
 /// Prompts of one body that are hashed at most; further ones count as uncached.
 const MAX_HASHED_PROMPTS: usize = 64;
@@ -16,6 +18,7 @@ pub(crate) struct Fingerprint {
     /// As engines know it; empty for "any".
     pub(crate) model: String,
     chains: Vec<Chain>,
+    token_chains: Vec<TokenChain>,
     prompt_tokens: Option<u32>,
     max_tokens: Option<u32>,
     stream: bool,
@@ -31,6 +34,7 @@ impl Fingerprint {
         pool: &Pool,
         cache_salt: Option<&str>,
         headers: &HeaderMap,
+        prompts: &Prompts,
     ) -> Self {
         let headers = plugin_headers(pool, headers);
         let Some(view) = view else {
@@ -44,6 +48,7 @@ impl Fingerprint {
         let salt = cache_salt.or(view.cache_salt.as_deref());
         Self {
             chains: chains(view, pool, &model, salt),
+            token_chains: prompts.chains(pool, adapter(pool, &model), salt),
             model,
             prompt_tokens: counted_tokens(&view.prompt),
             max_tokens: view
@@ -69,7 +74,7 @@ impl Fingerprint {
         with(&Request {
             model: &self.model,
             chains: &self.chains,
-            token_chains: &[],
+            token_chains: &self.token_chains,
             prompt_tokens: self.prompt_tokens,
             max_tokens: self.max_tokens,
             stream: self.stream,
@@ -99,6 +104,19 @@ fn chains(view: &RequestView<'_>, pool: &Pool, model: &str, salt: Option<&str>) 
         return lengths(&view.prompt);
     }
     hash(&view.prompt, pool, namespace)
+}
+
+/// `model`, where it is an adapter's name: engines keep its blocks apart from their base model's.
+fn adapter<'m>(pool: &Pool, model: &'m str) -> Option<&'m str> {
+    let view = pool.fleet().view();
+    let mut cards = view
+        .endpoints
+        .iter()
+        .filter_map(|endpoint| endpoint.models.as_ref())
+        .flat_map(|cards| cards.iter());
+    cards
+        .any(|card| card.id == model && card.parent.is_some())
+        .then_some(model)
 }
 
 /// One chain per prompt, in order. Hashing runs at memory speed, so even the largest body stays well under a

@@ -34,6 +34,7 @@ mod sticky;
 mod stored;
 mod table;
 mod tail;
+mod tokens;
 mod watch;
 mod wire;
 
@@ -43,3 +44,4 @@ pub use gateway::Gateway;
 pub use route::{ClientKey, PoolRoute};
 pub use sources::{SourceReport, Sources};
 pub use table::{HeaderEdits, PathMatch, PathRewrite, RequestMatch, RouteRule, RouteTarget};
+pub use tokens::{TokenizerConfig, TokenizerError, Tokens};

@@ -3,6 +3,7 @@
 //! What concerns endpoints is read from the fleets when someone asks, so that it is never counted twice.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use fleet::Failure;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -32,6 +33,12 @@ pub(crate) struct FailureLabels {
     pub(crate) kind: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ReasonLabels {
+    pub(crate) pool: Arc<str>,
+    pub(crate) reason: &'static str,
+}
+
 type Durations = Family<PoolLabels, Histogram, fn() -> Histogram>;
 
 /// Every figure the data path counts itself.
@@ -42,6 +49,8 @@ pub(crate) struct Metrics {
     pub(crate) ttft_seconds: Durations,
     pub(crate) decision_seconds: Durations,
     pub(crate) retries: Family<PoolLabels, Counter>,
+    tokenize_seconds: Durations,
+    untokenized_requests: Family<ReasonLabels, Counter>,
     pub(crate) failures: Family<FailureLabels, Counter>,
     pub(crate) prompt_tokens: Family<PoolLabels, Counter>,
     pub(crate) generation_tokens: Family<PoolLabels, Counter>,
@@ -58,6 +67,11 @@ fn decision() -> Histogram {
     Histogram::new(exponential_buckets(1e-6, 2.0, 15))
 }
 
+/// 10 µs to about 5 s.
+fn tokenizing() -> Histogram {
+    Histogram::new(exponential_buckets(1e-5, 2.0, 20))
+}
+
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("prefixgate");
@@ -67,6 +81,8 @@ impl Metrics {
             ttft_seconds: Family::new_with_constructor(latency as fn() -> Histogram),
             decision_seconds: Family::new_with_constructor(decision as fn() -> Histogram),
             retries: Family::default(),
+            tokenize_seconds: Family::new_with_constructor(tokenizing as fn() -> Histogram),
+            untokenized_requests: Family::default(),
             failures: Family::default(),
             prompt_tokens: Family::default(),
             generation_tokens: Family::default(),
@@ -107,6 +123,16 @@ impl Metrics {
             self.retries.clone(),
         );
         registry.register(
+            "tokenize_seconds",
+            "Wait for a request's tokens",
+            self.tokenize_seconds.clone(),
+        );
+        registry.register(
+            "untokenized_requests",
+            "Requests matched by history for want of tokens, by reason",
+            self.untokenized_requests.clone(),
+        );
+        registry.register(
             "failures",
             "Failed attempts by endpoint and kind",
             self.failures.clone(),
@@ -126,6 +152,21 @@ impl Metrics {
             "Requests refused because too many were in flight",
             self.shed.clone(),
         );
+    }
+
+    /// A request's tokens were waited for; `without` says why there are none.
+    pub(crate) fn tokenized(&self, pool: &Arc<str>, took: Duration, without: Option<&'static str>) {
+        let pool = Arc::clone(pool);
+        if let Some(reason) = without {
+            let labels = ReasonLabels {
+                pool: Arc::clone(&pool),
+                reason,
+            };
+            self.untokenized_requests.get_or_create(&labels).inc();
+        }
+        let labels = PoolLabels { pool };
+        let seconds = self.tokenize_seconds.get_or_create(&labels);
+        seconds.observe(took.as_secs_f64());
     }
 
     /// Adds figures that are read when asked for.

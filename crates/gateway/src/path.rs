@@ -21,6 +21,7 @@ use crate::pick::{Among, Picked};
 use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::{Place, Pool, Routes};
+use crate::tokens::{self, Prompts};
 use crate::wire::Payload;
 use crate::{access, headers, local, parse, pick, sticky};
 
@@ -44,6 +45,8 @@ pub(crate) struct Terms {
     pub(crate) model_required: bool,
     /// Keep every candidate's scores.
     pub(crate) explain: bool,
+    /// The prompts as tokens, where that is of use.
+    pub(crate) prompts: Prompts,
 }
 
 /// A request with its endpoint reserved; nothing has been sent.
@@ -97,13 +100,17 @@ async fn travel(
     let mut payload = tokio::time::timeout_at(deadline, receiving)
         .await
         .unwrap_or(Err(Refusal::BodySlow))?;
+    let prompts = tokenize(gateway, &entered, &inbound, route, &payload).await;
     let decided = decide(
         gateway,
         &entered,
         &inbound,
         route,
         &payload,
-        &Terms::default(),
+        &Terms {
+            prompts,
+            ..Terms::default()
+        },
         record,
     )?;
     if let Some(rewritten) = decided.rewritten {
@@ -145,6 +152,34 @@ pub(crate) fn may_pass(gateway: &Gateway, inbound: &Inbound) -> Result<(), Refus
     gateway.shed_early()
 }
 
+/// The prompts as tokens, where some endpoint's engine tells what it holds. What is wrong with a request is for
+/// [`decide`] to say.
+pub(crate) async fn tokenize(
+    gateway: &Gateway,
+    entered: &Entered,
+    inbound: &Inbound,
+    route: Route,
+    payload: &Payload,
+) -> Prompts {
+    let Entered { routes, place } = entered;
+    let Payload::Whole(body) = payload else {
+        return Prompts::default();
+    };
+    if !routes.pools.iter().any(|pool| tokens::wanted(pool)) {
+        return Prompts::default();
+    }
+    let Ok(Some(view)) = parse::view(route, payload) else {
+        return Prompts::default();
+    };
+    let Ok(home) = sticky::home(gateway, inbound, Some(&view)) else {
+        return Prompts::default();
+    };
+    match parse::choose(routes, place, inbound.path(), Some(&view), home.as_ref()) {
+        Ok(pool) if tokens::wanted(&pool) => tokens::of(gateway, &pool, &view, route, body).await,
+        _ => Prompts::default(),
+    }
+}
+
 /// Parse, admit, fingerprint, pick: everything between a whole request and the endpoint it goes to.
 ///
 /// # Errors
@@ -177,7 +212,8 @@ pub(crate) fn decide(
     record.permit = Some(gateway.admit()?);
 
     let begun = gateway.clock.now();
-    let mut fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, &inbound.headers);
+    let mut fingerprint =
+        Fingerprint::of(view.as_ref(), &pool, salt, &inbound.headers, &terms.prompts);
     let shown = gateway.config.response_headers && inbound.wants_explanation();
     fingerprint.explain = shown || terms.explain;
     let rewritten = parse::rewrite(&pool, view.as_ref(), salt, payload)?;

@@ -9,6 +9,7 @@ use http::HeaderValue;
 use crate::error::Refusal;
 use crate::inbound::Inbound;
 use crate::table::{RouteRule, Table};
+use crate::tokens::Tokens;
 use scheduler::Parsers;
 
 /// Longest part of an unknown model's name that an error repeats, characters.
@@ -50,6 +51,8 @@ pub struct PoolRoute {
     pub by_model: bool,
     /// For `https` endpoints.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// Turns prompts into tokens where engines tell what they hold; without it prompts are matched by history.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 /// One key a client may show as `Authorization: Bearer …`.
@@ -79,6 +82,7 @@ impl PoolRoute {
             client_keys: Vec::new(),
             by_model: true,
             tls: None,
+            tokens: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::error::Refusal;
 use crate::fingerprint::Fingerprint;
 use crate::gateway::Gateway;
 use crate::reply::Reply;
+use crate::tokens::{self, Prompts};
 use crate::wire::Payload;
 use crate::{local, parse};
 
@@ -25,6 +26,8 @@ struct Explained<'a> {
     pool: &'a str,
     model: &'a str,
     prompt_tokens: u32,
+    /// Its tokens are known, so that endpoints in exact mode were matched exactly.
+    tokenized: bool,
     predicted_cached_tokens: u32,
     endpoint: &'a str,
     preferences: Vec<&'a str>,
@@ -40,6 +43,9 @@ struct Candidate<'a> {
     scores: Vec<Score<'a>>,
     removed: Option<Removed<'a>>,
     words: String,
+    /// What its match rests on: `exact`, `approximate`, `stale`, and why it is stale.
+    kv_mode: &'static str,
+    kv_reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -57,7 +63,7 @@ struct Removed<'a> {
     reason: &'a str,
 }
 
-pub(super) fn answer(
+pub(super) async fn answer(
     gateway: &Gateway,
     query: Option<&str>,
     headers: &HeaderMap,
@@ -77,7 +83,13 @@ pub(super) fn answer(
     };
     let pool = parse::choose(&routes, &place, rest, view.as_ref(), None)?;
     let salt = pool.route.cache_salt.as_deref();
-    let fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, headers);
+    let prompts = match &view {
+        Some(view) if tokens::wanted(&pool) => {
+            tokens::of(gateway, &pool, view, Route::of(rest), body).await
+        }
+        _ => Prompts::default(),
+    };
+    let fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, headers, &prompts);
     let now = gateway.clock.now();
     let mut rng = gateway.rng();
     let explained =
@@ -113,6 +125,7 @@ fn describe<'a>(
         pool,
         model,
         prompt_tokens: explained.prompt_tokens,
+        tokenized: explained.tokenized,
         predicted_cached_tokens: explained.predicted_cached_tokens,
         endpoint: preferences.first().copied().unwrap_or_default(),
         words: decision.words(tokens),
@@ -138,6 +151,9 @@ fn candidate<'a>(
         weight: score.weight,
     });
     let removed = reason.removed.as_ref();
+    let mode = endpoint
+        .map(|endpoint| endpoint.kv_mode.clone())
+        .unwrap_or_default();
     Candidate {
         endpoint: &reason.name,
         url: endpoint.map_or("", |endpoint| &*endpoint.spec.url),
@@ -145,5 +161,7 @@ fn candidate<'a>(
         scores: scores.collect(),
         removed: removed.map(|(filter, reason)| Removed { filter, reason }),
         words: explain_words(reason, prompt_tokens, None),
+        kv_mode: mode.name(),
+        kv_reason: mode.reason().map(str::to_owned),
     }
 }

@@ -41,7 +41,7 @@ impl std::fmt::Debug for Figures {
 type Read<T> = fn(&T) -> Option<f64>;
 
 /// Gauges per endpoint.
-static ENDPOINT_GAUGES: [(&str, &str, Read<EndpointReport>); 9] = [
+static ENDPOINT_GAUGES: [(&str, &str, Read<EndpointReport>); 12] = [
     (
         "prefixgate_endpoint_ready",
         "1 if the endpoint may be picked",
@@ -87,10 +87,33 @@ static ENDPOINT_GAUGES: [(&str, &str, Read<EndpointReport>); 9] = [
         "Learned prefill cost",
         |e| e.prefill_ms_per_token,
     ),
+    (
+        "prefixgate_endpoint_kv_mode",
+        "What prefix matches rest on: 2 the engine's events, 1 our own history, 0 our own history although events are expected",
+        |e| Some(kv_mode(&e.kv.mode)),
+    ),
+    (
+        "prefixgate_endpoint_kv_blocks",
+        "Blocks the engine's events say it holds, all tiers",
+        |e| Some((e.kv.gpu_blocks + e.kv.cpu_blocks + e.kv.disk_blocks) as f64),
+    ),
+    (
+        "prefixgate_endpoint_kv_lag_seconds",
+        "From the engine's writing of its last event to its being applied",
+        |e| e.kv.lag_ms.map(|ms| ms / 1_000.0),
+    ),
 ];
 
+fn kv_mode(name: &str) -> f64 {
+    match name {
+        "exact" => 2.0,
+        "stale" => 0.0,
+        _ => 1.0,
+    }
+}
+
 /// Counters per endpoint.
-static ENDPOINT_COUNTERS: [(&str, &str, Read<EndpointReport>); 3] = [
+static ENDPOINT_COUNTERS: [(&str, &str, Read<EndpointReport>); 8] = [
     ("prefixgate_endpoint_picks", "Requests sent there", |e| {
         Some(e.picks as f64)
     }),
@@ -102,6 +125,31 @@ static ENDPOINT_COUNTERS: [(&str, &str, Read<EndpointReport>); 3] = [
     ("prefixgate_endpoint_restarts", "Restarts noticed", |e| {
         Some(e.restarts as f64)
     }),
+    (
+        "prefixgate_endpoint_kv_stored_blocks",
+        "Blocks stored, by the engine's events",
+        |e| Some(e.kv.stored_blocks as f64),
+    ),
+    (
+        "prefixgate_endpoint_kv_removed_blocks",
+        "Blocks dropped, by the engine's events",
+        |e| Some(e.kv.removed_blocks as f64),
+    ),
+    (
+        "prefixgate_endpoint_kv_orphan_blocks",
+        "Stored blocks left out because the one before them is not known",
+        |e| Some(e.kv.orphan_blocks as f64),
+    ),
+    (
+        "prefixgate_endpoint_exact_predictions",
+        "Answers whose predicted cached tokens rested on events",
+        |e| Some(e.prediction.exact_requests as f64),
+    ),
+    (
+        "prefixgate_endpoint_exact_predictions_equal",
+        "Those of them that the engine confirmed to the token",
+        |e| Some(e.prediction.exact_equal_requests as f64),
+    ),
 ];
 
 /// Gauges and counters per pool.

@@ -86,7 +86,7 @@ async fn answer(
             let body = body::collect(&parts.headers, body, gateway.body_limits()).await?;
             match rest.strip_prefix("endpoints/") {
                 Some(named) => endpoints::answer(gateway, named),
-                None => explain::answer(gateway, parts.uri.query(), &parts.headers, &body),
+                None => explain::answer(gateway, parts.uri.query(), &parts.headers, &body).await,
             }
         }
     }

@@ -36,6 +36,9 @@ struct PoolState {
     preset: String,
     default: bool,
     prefix_routing: bool,
+    /// Who turns its prompts into tokens, and how often.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<crate::tokens::TokenReport>,
 }
 
 pub(super) fn answer(gateway: &Gateway) -> Response<Reply> {
@@ -50,6 +53,7 @@ pub(super) fn answer(gateway: &Gateway) -> Response<Reply> {
         preset: pool.route.preset.clone(),
         default: routes.is_default(pool),
         prefix_routing: pool.route.prefix_routing,
+        tokens: pool.route.tokens.as_ref().map(|tokens| tokens.report()),
     });
     let state = State {
         version: env!("CARGO_PKG_VERSION"),

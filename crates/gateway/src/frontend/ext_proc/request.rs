@@ -203,6 +203,7 @@ impl Collecting {
             among: self.among.clone(),
             model_required: true,
             explain: self.picker.config.emit_scores,
+            ..Terms::default()
         };
         let decided = path::decide(
             &self.gateway,
