@@ -7,6 +7,8 @@
 mod args;
 mod arms;
 mod clock;
+mod falsify;
+mod fidelity;
 mod figures;
 mod ledger;
 mod outcome;
@@ -17,6 +19,9 @@ mod rule;
 mod settings;
 mod show;
 mod source;
+mod sweep;
+#[cfg(test)]
+mod tests;
 mod world;
 
 use std::process::ExitCode;
@@ -33,10 +38,60 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let plan = args.plan()?;
+    if args.fidelity {
+        return fidelity(&args, &plan);
+    }
+    if let Some(what) = args.falsify {
+        return falsified(&args, &plan, what);
+    }
     let report = arms::compare(&plan)?;
     show::emit(&args, &report)?;
     Ok(match report.is_sound() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    })
+}
+
+/// Published figures beside simulated ones. The exit code does not say whether they agree: the table does.
+fn fidelity(args: &Args, plan: &arms::Plan) -> anyhow::Result<ExitCode> {
+    let tables = fidelity::tables(plan)?;
+    if args.json {
+        crate::report::emit_json(&serde_json::json!({
+            "seed": plan.settings.seed,
+            "simulated": true,
+            "tables": tables,
+        }))?;
+    } else {
+        let rendered: Vec<String> = tables.iter().map(fidelity::Table::render).collect();
+        crate::report::emit(&format!(
+            "seed {}  [simulated]\n\n{}",
+            plan.settings.seed,
+            rendered.join("\n")
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn falsified(args: &Args, plan: &arms::Plan, what: falsify::Falsify) -> anyhow::Result<ExitCode> {
+    let cells = falsify::cells(plan, what)?;
+    if args.json {
+        crate::report::emit_json(&serde_json::json!({
+            "seed": plan.settings.seed,
+            "simulated": true,
+            "cells": cells,
+        }))?;
+    } else {
+        crate::report::emit(&format!(
+            "seed {}  [simulated]  {}\n\n{}",
+            plan.settings.seed,
+            plan.source.describe(),
+            falsify::render(&cells)
+        ))?;
+    }
+    let sound = cells.iter().all(|cell| cell.violation_count == 0);
+    Ok(if sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use engine::backend::Profile;
 
 use super::arms::{Arm, Plan};
+use super::falsify::Falsify;
 use super::ledger::Mutation;
 use super::replicas::Hardware;
 use super::settings::{
@@ -79,6 +80,22 @@ pub struct Args {
     /// Offered load as a share of the highest rate at which round robin keeps 95 % goodput; that rate is searched first.
     #[arg(long, value_name = "SHARE")]
     load: Option<f64>,
+
+    /// Also run every arm at these multiples of the load, for curves of latency against throughput.
+    #[arg(long, value_name = "FACTOR,...", value_delimiter = ',')]
+    sweep: Vec<f64>,
+
+    /// Requests at once, each after another's end, instead of arrivals at their own times.
+    #[arg(long, value_name = "N", conflicts_with_all = ["load", "speed", "sweep"])]
+    concurrency: Option<usize>,
+
+    /// Takes the cause of the gain away and shows that it vanishes.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub(super) falsify: Option<Falsify>,
+
+    /// Sets published figures beside simulated ones; needs no trace.
+    #[arg(long)]
+    pub(super) fidelity: bool,
 
     /// Arrivals come this many times as fast as in the trace.
     #[arg(
@@ -177,6 +194,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub(super) json_file: Option<PathBuf>,
 
+    /// Also write a page with plots here; it needs nothing beside it.
+    #[arg(long, value_name = "FILE")]
+    pub(super) html: Option<PathBuf>,
+
     /// Also write one CSV line per arm here.
     #[arg(long, value_name = "FILE")]
     pub(super) csv: Option<PathBuf>,
@@ -205,10 +226,18 @@ impl Args {
         });
         Ok(Plan {
             settings,
-            source: self.source(seed)?,
+            source: match self.fidelity {
+                true => Source::Made(GenerateOptions::default()),
+                false => self.source(seed)?,
+            },
             arms,
             load: self.load,
             threads: threads.max(1),
+            sweep: self
+                .sweep
+                .iter()
+                .map(|factor| positive("--sweep", *factor))
+                .collect::<anyhow::Result<_>>()?,
         })
     }
 
@@ -235,6 +264,10 @@ impl Args {
                 prefix_caching: !self.no_prefix_cache,
             },
             gateways: self.gateways,
+            concurrency: match self.concurrency {
+                Some(0) => anyhow::bail!("--concurrency must be at least 1"),
+                other => other,
+            },
             hop: ms("--hop-ms", self.hop_ms)?,
             scrape: Duration::from_millis(self.scrape_ms),
             scrape_idle: Duration::from_millis(self.scrape_idle_ms),

@@ -16,6 +16,7 @@ use super::rule::{Known, RULES};
 use super::settings::Settings;
 use super::show::progress::Progress;
 use super::source::Source;
+use super::sweep;
 use super::world::World;
 
 /// What decides in one arm.
@@ -126,6 +127,8 @@ pub(crate) struct Plan {
     pub(crate) arms: Vec<Arm>,
     pub(crate) load: Option<f64>,
     pub(crate) threads: usize,
+    /// Loads of the curves, times that of the comparison.
+    pub(crate) sweep: Vec<f64>,
 }
 
 /// Runs one arm to its end.
@@ -163,7 +166,11 @@ pub(crate) fn compare(plan: &Plan) -> anyhow::Result<Report> {
     let outcomes = all(&plan.arms, plan.threads, |arm| {
         run(arm, &plan.settings, &source, &progress)
     })?;
-    Ok(Report::of(plan, &source, capacity, outcomes))
+    let curves = match plan.sweep.is_empty() {
+        true => Vec::new(),
+        false => sweep::curves(plan, &source, &plan.sweep, &progress)?,
+    };
+    Ok(Report::of(plan, &source, capacity, outcomes, curves))
 }
 
 /// Calls `run` for every item on at most `threads` threads; results in the order of the items.

@@ -17,8 +17,8 @@ pub(crate) enum Mutation {
     LoseRequest,
     /// One response comes back twice: `nothing served twice`.
     ServeTwice,
-    /// One engine stops with work left: `all drained`.
-    StopEngine,
+    /// An engine is left with a request when the run ends: `all drained`.
+    StrandWork,
     /// A gateway is never told that one response ended: `no load left`.
     LeakLoad,
     /// Engines report sixteen times the blocks they have: `index within capacity`.

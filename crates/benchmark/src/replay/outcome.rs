@@ -9,6 +9,7 @@ use super::figures::{Figures, Share, Timeline, Times};
 use super::ledger::Violation;
 use super::settings::Settings;
 use super::source::Source;
+use super::sweep::Curve;
 use super::world::Done;
 
 /// Times of one kind, milliseconds; `null` without a sample.
@@ -139,6 +140,8 @@ pub(crate) struct Report {
     pub(crate) load: Option<f64>,
     pub(crate) round_robin_capacity: Option<super::arms::Capacity>,
     pub(crate) runs: Vec<Outcome>,
+    /// Each arm over the loads of `--sweep`.
+    pub(crate) curves: Vec<Curve>,
 }
 
 impl Report {
@@ -147,6 +150,7 @@ impl Report {
         source: &Source,
         capacity: Option<super::arms::Capacity>,
         runs: Vec<Outcome>,
+        curves: Vec<Curve>,
     ) -> Self {
         let profiles = &plan.settings.hardware.profiles;
         let mut accelerators: Vec<String> = profiles
@@ -174,11 +178,14 @@ impl Report {
             load: plan.load,
             round_robin_capacity: capacity,
             runs,
+            curves,
         }
     }
 
     /// No checker noticed anything.
     pub(crate) fn is_sound(&self) -> bool {
+        let mut points = self.curves.iter().flat_map(|curve| &curve.points);
         self.runs.iter().all(|run| run.violation_count == 0)
+            && points.all(|point| point.violation_count == 0)
     }
 }

@@ -45,6 +45,36 @@ impl Backend for Priced {
     }
 }
 
+/// Prompt tokens to compute, and their attention.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Prefill {
+    pub(crate) tokens: u64,
+    /// Pairs of a new token and a token of its context.
+    pub(crate) pairs: u64,
+}
+
+impl Prefill {
+    /// Of a prompt of which a beginning is cached.
+    pub(crate) fn of(prompt_tokens: u32, cached_tokens: u32) -> Self {
+        let cached = u64::from(cached_tokens.min(prompt_tokens));
+        let tokens = u64::from(prompt_tokens) - cached;
+        Self {
+            tokens,
+            pairs: tokens * cached + tokens * tokens / 2,
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: Self) {
+        self.tokens += other.tokens;
+        self.pairs += other.pairs;
+    }
+
+    pub(crate) fn take(&mut self, other: Self) {
+        self.tokens -= other.tokens;
+        self.pairs -= other.pairs;
+    }
+}
+
 /// One engine and the requests in it.
 pub(crate) struct Engine {
     pub(crate) model: BatchModel,
@@ -52,8 +82,8 @@ pub(crate) struct Engine {
     numbers: HashMap<RequestId, RequestNumber>,
     /// Time of the step event that is entered for it.
     pub(crate) wakes_at: Option<Duration>,
-    /// Prompt tokens not expected to be cached of requests sent here and not admitted yet.
-    pub(crate) waiting_uncached_tokens: u64,
+    /// Prefill of requests sent here and not admitted yet, as their routers expect it.
+    pub(crate) waiting: Prefill,
 }
 
 /// All engines of a run.
@@ -84,7 +114,7 @@ impl Replicas {
                 profile: profile.clone(),
                 numbers: HashMap::new(),
                 wakes_at: None,
-                waiting_uncached_tokens: 0,
+                waiting: Prefill::default(),
             });
         }
         let chain = HashChain::new(HashAlgo::XxhashCbor, engine::model::DEFAULT_HASH_SEED);

@@ -25,6 +25,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) chain: &'a Chain,
     /// Chained hashes of its blocks of 16 tokens; empty unless the router asked for them.
     pub(crate) blocks: &'a [u64],
+    /// The same with those of what will be generated; for bounds.
+    pub(crate) blocks_with_output: &'a [u64],
     /// The engines' own names of its blocks; empty unless the router asked for them.
     pub(crate) names: &'a [BlockHash],
     pub(crate) prompt_tokens: u32,

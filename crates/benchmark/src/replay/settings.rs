@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) hardware: Hardware,
     /// Gateways that know nothing of each other; requests reach each by chance.
     pub(crate) gateways: usize,
+    /// Requests at once, each after another's end, instead of arrivals at their own times.
+    pub(crate) concurrency: Option<usize>,
     /// One way between gateway and engine.
     pub(crate) hop: Duration,
     pub(crate) scrape: Duration,

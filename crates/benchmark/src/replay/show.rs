@@ -1,7 +1,9 @@
 //! How is a comparison shown?
 
+mod bars;
 mod csv;
 mod list;
+mod page;
 pub(crate) mod progress;
 mod table;
 
@@ -29,6 +31,9 @@ pub(crate) fn emit(args: &Args, report: &Report) -> anyhow::Result<()> {
         let mut text = serde_json::to_string_pretty(report)?;
         text.push('\n');
         write(path, &text)?;
+    }
+    if let Some(path) = &args.html {
+        write(path, &page::page(report)?)?;
     }
     if let Some(path) = &args.csv {
         write(path, &csv::csv(report))?;

@@ -6,6 +6,7 @@ use crate::workload::jobs::Jobs;
 use crate::workload::jobs::generate::{GenerateOptions, Generated};
 use crate::workload::jobs::mooncake::{Mooncake, TraceOptions};
 use crate::workload::jobs::shuffle::Shuffled;
+use crate::workload::jobs::stages::{Stages, StagesOptions};
 
 /// A source that can be opened as often as there are arms.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub(crate) enum Source {
         options: TraceOptions,
     },
     Made(GenerateOptions),
+    Stages(StagesOptions),
     /// The same with nothing in common between prompts.
     Shuffled(Box<Source>, u64),
 }
@@ -28,6 +30,7 @@ impl Source {
         Ok(match self {
             Self::Trace { path, options } => Box::new(Mooncake::open(path, *options)?),
             Self::Made(options) => Box::new(Generated::new(*options)),
+            Self::Stages(options) => Box::new(Stages::new(options.clone())),
             Self::Shuffled(source, seed) => Box::new(Shuffled::new(source.open()?, *seed)),
         })
     }
@@ -46,6 +49,14 @@ impl Source {
                 rate_per_s: options.rate_per_s * factor,
                 ..*options
             }),
+            Self::Stages(options) => Self::Stages(StagesOptions {
+                stages: options
+                    .stages
+                    .iter()
+                    .map(|(rate, requests)| (rate * factor, *requests))
+                    .collect(),
+                ..options.clone()
+            }),
             Self::Shuffled(source, seed) => Self::Shuffled(Box::new(source.sped_up(factor)), *seed),
         }
     }
@@ -60,6 +71,12 @@ impl Source {
                 "{} workload, {:.3} arrivals/s",
                 options.kind.name(),
                 options.rate_per_s
+            ),
+            Self::Stages(options) => format!(
+                "{} x {} prompts in {} stages",
+                options.groups,
+                options.prompts_per_group,
+                options.stages.len()
             ),
             Self::Shuffled(source, _) => format!("{}, prefixes shuffled apart", source.describe()),
         }

@@ -13,10 +13,10 @@ use super::clock::{Agenda, EventHash, GatewayNumber, Replica, RequestNumber, Wha
 use super::figures::{Figures, Served};
 use super::ledger::{Ledger, Mutation};
 use super::pace::Pace;
-use super::replicas::Replicas;
+use super::replicas::{Prefill, Replicas};
 use super::router::{Answer, Ask, Choice, Router};
 use super::settings::{INDEX_WRITE_EVERY, Settings};
-use crate::workload::jobs::{Job, Jobs};
+use crate::workload::jobs::{Job, Jobs, token};
 use crate::workload::text;
 
 /// The request on which a mutation falls.
@@ -75,6 +75,13 @@ fn blocks(prompt: &[u32]) -> Vec<u64> {
         .collect()
 }
 
+/// Those of the prompt, and of what will be generated: all but the last token of that ends up in a cache.
+fn blocks_with_output(prompt: &[u32], job: &Job) -> Vec<u64> {
+    let output = (0..job.output_tokens.saturating_sub(1)).map(|at| token(job.output_key, at));
+    let whole: Vec<u32> = prompt.iter().copied().chain(output).collect();
+    blocks(&whole)
+}
+
 /// A request between arrival and end.
 struct Flight {
     gateway: GatewayNumber,
@@ -88,12 +95,9 @@ struct Flight {
 }
 
 impl Flight {
-    /// Prompt tokens that its router did not expect to be cached.
-    fn uncached_tokens(&self) -> u64 {
-        u64::from(
-            self.prompt_tokens
-                .saturating_sub(self.choice.predicted_tokens),
-        )
+    /// What its router expects its engine to compute.
+    fn prefill(&self) -> Prefill {
+        Prefill::of(self.prompt_tokens, self.choice.predicted_tokens)
     }
 }
 
@@ -110,6 +114,8 @@ pub(crate) struct World<'a> {
     rng: SmallRng,
     arrivals: RequestNumber,
     arrived_all: bool,
+    /// Jobs put on the agenda.
+    entered: u64,
     events: Vec<Event>,
     bytes: Vec<u8>,
     next_audit: Duration,
@@ -164,6 +170,7 @@ impl<'a> World<'a> {
             rng: text::rng(&[settings.seed, 0x776f_726c]),
             arrivals: 0,
             arrived_all: false,
+            entered: 0,
             events: Vec::new(),
             bytes: Vec::new(),
             next_audit: AUDIT_EVERY,
@@ -182,14 +189,16 @@ impl<'a> World<'a> {
         tell: &mut dyn FnMut(Duration, f64),
     ) -> anyhow::Result<Done> {
         self.enter_first_scrapes();
-        self.enter_next_job(jobs)?;
+        for _ in 0..self.settings.concurrency.unwrap_or(1) {
+            self.enter_next_job(jobs, Duration::ZERO)?;
+        }
         let mut told = 0u64;
         while let Some((now, what)) = self.agenda.next() {
             told += 1;
             if told.is_multiple_of(4_096) {
                 tell(now, jobs.progress());
             }
-            if self.happen(now, what, jobs)? && self.arrived_all && self.flights.is_empty() {
+            if self.happen(now, what, jobs)? && self.is_over() {
                 break;
             }
         }
@@ -199,6 +208,11 @@ impl<'a> World<'a> {
             ledger: self.ledger,
             hash: self.hash,
         })
+    }
+
+    /// Every job has arrived and none is on its way.
+    fn is_over(&self) -> bool {
+        self.arrived_all && self.arrivals == self.entered && self.flights.is_empty()
     }
 
     /// Lets one event happen. True when a request may have been the last.
@@ -211,7 +225,9 @@ impl<'a> World<'a> {
         match what {
             What::Arrival(job) => {
                 self.arrive(now, *job)?;
-                self.enter_next_job(jobs)?;
+                if self.settings.concurrency.is_none() {
+                    self.enter_next_job(jobs, now)?;
+                }
                 return Ok(true);
             }
             What::Delivery(number) => {
@@ -222,6 +238,9 @@ impl<'a> World<'a> {
             What::FirstToken(number) => self.first_token(now, number),
             What::End(number) => {
                 self.end(now, number);
+                if self.settings.concurrency.is_some() {
+                    self.enter_next_job(jobs, now)?;
+                }
                 return Ok(true);
             }
             What::ScrapeSent {
@@ -289,9 +308,14 @@ impl<'a> World<'a> {
         }
     }
 
-    fn enter_next_job(&mut self, jobs: &mut dyn Jobs) -> anyhow::Result<()> {
+    fn enter_next_job(&mut self, jobs: &mut dyn Jobs, now: Duration) -> anyhow::Result<()> {
+        let closed = self.settings.concurrency.is_some();
         match jobs.next_job()? {
-            Some(job) => self.agenda.at(job.at, What::Arrival(Box::new(job))),
+            Some(job) => {
+                let at = if closed { now } else { job.at };
+                self.agenda.at(at, What::Arrival(Box::new(job)));
+                self.entered += 1;
+            }
             None => self.arrived_all = true,
         }
         Ok(())
@@ -305,10 +329,9 @@ impl<'a> World<'a> {
         let prompt: Arc<[u32]> = job.tokens().into();
         let wants = self.wants;
         let chain = self.chain(if wants.chain { &prompt } else { &[] });
-        let blocks = if wants.blocks {
-            blocks(&prompt)
-        } else {
-            Vec::new()
+        let blocks = match wants.blocks {
+            true => blocks_with_output(&prompt, &job),
+            false => Vec::new(),
         };
         let names = match wants.names {
             true => self.replicas.names(&prompt),
@@ -321,7 +344,8 @@ impl<'a> World<'a> {
         let ask = Ask {
             number,
             chain: &chain,
-            blocks: &blocks,
+            blocks: &blocks[..blocks.len().min(prompt.len() / BLOCK_TOKENS)],
+            blocks_with_output: &blocks,
             names: &names,
             prompt_tokens: prompt.len() as u32,
             max_tokens: job.output_tokens,
@@ -352,15 +376,29 @@ impl<'a> World<'a> {
             first_token: now,
             timings: None,
         };
-        self.replicas.engines[choice.replica].waiting_uncached_tokens += flight.uncached_tokens();
-        self.flights.insert(number, flight);
-        if !self.mutates(Mutation::LoseRequest, number) {
-            self.agenda
-                .at(now + self.settings.hop, What::Delivery(number));
-        } else {
-            self.flights.remove(&number);
+        if self.mutates(Mutation::LoseRequest, number) {
+            self.lose(now, number, &flight);
+            return Ok(());
         }
+        self.replicas.engines[choice.replica]
+            .waiting
+            .add(flight.prefill());
+        self.flights.insert(number, flight);
+        self.agenda
+            .at(now + self.settings.hop, What::Delivery(number));
         Ok(())
+    }
+
+    /// The gateway gives up on it and tells nobody.
+    fn lose(&mut self, now: Duration, number: RequestNumber, flight: &Flight) {
+        let answer = Answer {
+            prompt_tokens: u64::from(flight.prompt_tokens),
+            output_tokens: 0,
+            cached_tokens: None,
+        };
+        self.gateways[flight.gateway]
+            .router
+            .finished(number, answer, now);
     }
 
     fn mutates(&self, mutation: Mutation, number: RequestNumber) -> bool {
@@ -411,8 +449,9 @@ impl<'a> World<'a> {
     /// The engine did not take it; its gateway learns that as an end without tokens.
     fn refuse(&mut self, now: Duration, number: RequestNumber) {
         if let Some(flight) = self.flights.remove(&number) {
-            self.replicas.engines[flight.choice.replica].waiting_uncached_tokens -=
-                flight.uncached_tokens();
+            self.replicas.engines[flight.choice.replica]
+                .waiting
+                .take(flight.prefill());
             self.ledger.refused(number);
             self.figures.refused();
             let answer = Answer {
@@ -428,13 +467,6 @@ impl<'a> World<'a> {
 
     /// Moves an engine to `now` and enters what its tokens lead to.
     fn advance(&mut self, replica: Replica, now: Duration) {
-        if self.settings.mutation == Some(Mutation::StopEngine)
-            && replica == 0
-            && self.arrivals > 20
-        {
-            self.stop_engine();
-            return;
-        }
         let mut events = std::mem::take(&mut self.events);
         self.replicas.advance(replica, now, &mut events);
         for event in events.drain(..) {
@@ -449,20 +481,6 @@ impl<'a> World<'a> {
             if let Some(at) = wake {
                 self.agenda.at(at, What::Step(replica));
             }
-        }
-    }
-
-    /// Requests in the stopped engine are dropped from the run, so that it can end; the engine still holds them.
-    fn stop_engine(&mut self) {
-        self.replicas.engines[0].wakes_at = None;
-        let stuck: Vec<RequestNumber> = self
-            .flights
-            .iter()
-            .filter(|(_, flight)| flight.choice.replica == 0)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in stuck {
-            self.flights.remove(&number);
         }
     }
 
@@ -521,8 +539,9 @@ impl<'a> World<'a> {
             Event::Scheduled { id, .. } => {
                 let number = self.replicas.number(replica, id);
                 if let Some(flight) = number.and_then(|number| self.flights.get(&number)) {
-                    self.replicas.engines[replica].waiting_uncached_tokens -=
-                        flight.uncached_tokens();
+                    self.replicas.engines[replica]
+                        .waiting
+                        .take(flight.prefill());
                 }
             }
             Event::Token { .. } => {}
@@ -630,7 +649,7 @@ impl<'a> World<'a> {
         one.router.scrape_read(replica, &page, now);
         let busy = page.running + page.waiting > 0;
         let (at, turn) = one.paces[replica].read(now, busy);
-        if self.arrived_all && self.flights.is_empty() {
+        if self.is_over() {
             return;
         }
         self.agenda.at(
@@ -657,6 +676,12 @@ impl<'a> World<'a> {
 
     /// The last looks, once nothing is on its way any more.
     fn close(&mut self) {
+        if self.settings.mutation == Some(Mutation::StrandWork) {
+            let stranded =
+                self.replicas
+                    .submit(0, u64::MAX, Arc::from([1, 2, 3]), (1, 0), 0, Duration::MAX);
+            debug_assert!(stranded.is_ok(), "a tiny request always fits");
+        }
         for replica in 0..self.replicas.len() {
             let snapshot = self.replicas.engines[replica].model.snapshot();
             self.ledger.engine(

@@ -7,6 +7,7 @@
 pub mod generate;
 pub mod mooncake;
 pub mod shuffle;
+pub mod stages;
 
 use std::time::Duration;
 

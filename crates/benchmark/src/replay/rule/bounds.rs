@@ -13,7 +13,7 @@ use hashbrown::HashSet;
 use rand::rngs::SmallRng;
 
 use super::{Known, Rule, Sight, lowest};
-use crate::replay::replicas::{Engine, Replicas};
+use crate::replay::replicas::{Engine, Prefill, Replicas};
 use crate::replay::router::{Ask, Choice};
 
 pub(crate) const INFINITE_SHARED_CACHE: Known = Known {
@@ -52,7 +52,7 @@ impl Rule for Infinite {
             .take_while(|block| self.seen.contains(block))
             .count() as u32;
         let cached = (held * BLOCK_TOKENS).min(ask.prompt_tokens - 1) / BLOCK_TOKENS * BLOCK_TOKENS;
-        self.seen.extend(blocks());
+        self.seen.extend(ask.blocks_with_output);
         let costs = truth
             .engines
             .iter()
@@ -105,38 +105,34 @@ impl Rule for Oracle {
 /// Expected seconds to this request's last token, and what its prefill adds to those that decode there.
 fn cost_s(engine: &Engine, ask: &Ask<'_>, cached: u32, now: Duration) -> f64 {
     let work = engine.model.work();
+    let profile = &engine.profile;
     let step_left = work
         .step_ends
         .map_or(0.0, |ends| ends.saturating_sub(now).as_secs_f64());
-    let ahead = work.prefill_tokens as f64 + engine.waiting_uncached_tokens as f64;
-    let own = prefill_s(
-        &engine.profile,
-        u64::from(cached),
-        u64::from(ask.prompt_tokens - cached),
-    );
-    let wait = step_left + ahead * per_token_s(&engine.profile);
-    let batch = work.decoding as f64 + engine.model.snapshot().waiting as f64 + 1.0;
-    let decode =
-        decode_s(&engine.profile, batch, work.context_tokens as f64) * f64::from(ask.max_tokens);
-    wait + own + decode + own * work.decoding as f64 / DELAYED_SHARE
+    let mut before = engine.waiting;
+    before.add(Prefill {
+        tokens: work.prefill_tokens as u64,
+        pairs: work.prefill_pairs,
+    });
+    let own = Prefill::of(ask.prompt_tokens, cached);
+    let budget = engine.model.config().max_num_batched_tokens as f64;
+    let chunks = ((before.tokens + own.tokens) as f64 / budget).ceil();
+    let batch = (work.decoding + engine.model.snapshot().waiting + 1) as f64;
+    let step = decode_s(profile, batch, work.context_tokens as f64);
+    let own_s = prefill_s(profile, own);
+    let first_token = step_left + prefill_s(profile, before) + own_s + chunks * step;
+    let delays = own_s * work.decoding as f64 / DELAYED_SHARE;
+    first_token + step * f64::from(ask.max_tokens) + delays
 }
 
 /// A step that prefills delays each request that decodes by its length; one second of that weighs this many times less
 /// than one of this request's own.
 const DELAYED_SHARE: f64 = 8.0;
 
-fn per_token_s(profile: &Profile) -> f64 {
-    profile.flops_per_token / profile.flops_per_s
-}
-
-fn prefill_s(profile: &Profile, cached: u64, new: u64) -> f64 {
-    let load = StepLoad {
-        tokens: new as usize,
-        sequences: 1,
-        attention_pairs: new * cached + new * new / 2,
-        context_tokens: cached + new,
-    };
-    StepTime::of(profile, load).total().as_secs_f64()
+fn prefill_s(profile: &Profile, prefill: Prefill) -> f64 {
+    let flops = prefill.tokens as f64 * profile.flops_per_token
+        + prefill.pairs as f64 * profile.flops_per_attention_pair;
+    flops / profile.flops_per_s
 }
 
 fn decode_s(profile: &Profile, batch: f64, context_tokens: f64) -> f64 {
