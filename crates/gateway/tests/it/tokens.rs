@@ -172,6 +172,7 @@ async fn two_hundred_prompts_have_the_engines_tokens() {
 }
 
 #[tokio::test]
+#[allow(clippy::print_stderr, reason = "a skipped check says so")]
 async fn and_those_of_a_real_vllm() {
     let (Ok(url), Ok(dir)) = (std::env::var("ENGINE_URL"), std::env::var("TOKENIZER_DIR")) else {
         eprintln!(
