@@ -106,10 +106,10 @@ impl Exchange {
     }
 
     /// Takes one message in; what is to be said to it is then in `say`.
-    pub(super) fn hear(&mut self, message: ext::ProcessingRequest) {
+    pub(super) async fn hear(&mut self, message: ext::ProcessingRequest) {
         self.muted |= message.observability_mode;
         let state = std::mem::replace(&mut self.state, State::Over);
-        self.state = self.step(state, message);
+        self.state = self.step(state, message).await;
         if self.muted {
             self.say.clear();
         }
@@ -121,17 +121,19 @@ impl Exchange {
         matches!(self.state, State::Flying(_) | State::Over)
     }
 
-    fn step(&mut self, state: State, mut message: ext::ProcessingRequest) -> State {
+    async fn step(&mut self, state: State, mut message: ext::ProcessingRequest) -> State {
         let Some(heard) = message.request.take() else {
             return state;
         };
         match (state, heard) {
-            (State::Waiting, Heard::RequestHeaders(headers)) => self.begin(&message, &headers),
+            (State::Waiting, Heard::RequestHeaders(headers)) => {
+                self.begin(&message, &headers).await
+            }
             (State::Collecting(collecting), Heard::RequestBody(body)) => {
-                self.collect(collecting, body)
+                self.collect(collecting, body).await
             }
             (State::Collecting(collecting), Heard::RequestTrailers(_)) => {
-                let state = self.decide(collecting, false);
+                let state = self.decide(collecting, false).await;
                 if matches!(state, State::Flying(_)) {
                     self.say.push_back(Direction::Request.trailers());
                 }
@@ -167,7 +169,11 @@ impl Exchange {
         }
     }
 
-    fn begin(&mut self, message: &ext::ProcessingRequest, headers: &ext::HttpHeaders) -> State {
+    async fn begin(
+        &mut self,
+        message: &ext::ProcessingRequest,
+        headers: &ext::HttpHeaders,
+    ) -> State {
         self.modes = Modes::of(message);
         let among = head::subset(message.metadata_context.as_ref());
         let began = Collecting::begin(&self.gateway, &self.picker, headers, among);
@@ -178,7 +184,7 @@ impl Exchange {
         let counts = &self.picker.counts;
         if headers.end_of_stream {
             counts.headers_only.fetch_add(1, Relaxed);
-            return self.decide_by_headers(collecting);
+            return self.decide_by_headers(collecting).await;
         }
         match self.modes.request {
             BodySendMode::FullDuplexStreamed | BodySendMode::Grpc => {
@@ -195,33 +201,35 @@ impl Exchange {
             // The body comes, if at all, only after the request has gone on.
             BodySendMode::None | BodySendMode::Streamed => {
                 counts.body_not_shown.fetch_add(1, Relaxed);
-                self.decide_by_headers(collecting.unread())
+                self.decide_by_headers(collecting.unread()).await
             }
         }
     }
 
-    fn collect(&mut self, mut collecting: Box<Collecting>, body: ext::HttpBody) -> State {
+    async fn collect(&mut self, mut collecting: Box<Collecting>, body: ext::HttpBody) -> State {
         let is_last = body.end_of_stream || body.end_of_stream_without_message;
         if let Err(refusal) = collecting.push(body.body) {
             return self.turn_away(collecting.turn(refusal));
         }
         match self.modes.request {
             // The whole body is in one message, even when trailers follow.
-            BodySendMode::Buffered => self.decide(collecting, true),
-            BodySendMode::BufferedPartial if !is_last => self.decide(collecting.unread(), true),
-            BodySendMode::BufferedPartial => self.decide(collecting, true),
-            _ if is_last => self.decide(collecting, true),
+            BodySendMode::Buffered => self.decide(collecting, true).await,
+            BodySendMode::BufferedPartial if !is_last => {
+                self.decide(collecting.unread(), true).await
+            }
+            BodySendMode::BufferedPartial => self.decide(collecting, true).await,
+            _ if is_last => self.decide(collecting, true).await,
             _ => State::Collecting(collecting),
         }
     }
 
     /// The request is whole. `ends` unless trailers follow.
-    fn decide(&mut self, collecting: Box<Collecting>, ends: bool) -> State {
+    async fn decide(&mut self, collecting: Box<Collecting>, ends: bool) -> State {
         let full_duplex = matches!(
             self.modes.request,
             BodySendMode::FullDuplexStreamed | BodySendMode::Grpc
         );
-        match collecting.decide(full_duplex && ends) {
+        match collecting.decide(full_duplex && ends).await {
             Err(turned) => self.turn_away(turned),
             Ok(mut decided) if full_duplex => {
                 self.say.push_back(decided.destination.in_headers());
@@ -238,8 +246,8 @@ impl Exchange {
         }
     }
 
-    fn decide_by_headers(&mut self, collecting: Box<Collecting>) -> State {
-        match collecting.decide(false) {
+    async fn decide_by_headers(&mut self, collecting: Box<Collecting>) -> State {
+        match collecting.decide(false).await {
             Err(turned) => self.turn_away(turned),
             Ok(decided) => {
                 self.say.push_back(decided.destination.in_headers());

@@ -423,6 +423,8 @@ pub(super) struct Tally {
     response_bytes: u64,
     first_byte: Option<Duration>,
     last_piece: Option<Duration>,
+    /// Of this request's labels, so that a piece looks nothing up.
+    itl: Option<Histogram>,
 }
 
 impl Tally {
@@ -440,6 +442,7 @@ impl Tally {
             response_bytes: 0,
             first_byte: None,
             last_piece: None,
+            itl: None,
         }
     }
 
@@ -513,8 +516,10 @@ impl Tally {
         let now = self.began.elapsed();
         if let Some(last) = self.last_piece.replace(now) {
             let gap = now.saturating_sub(last);
-            let itl = &self.picker.figures.itl;
-            itl.get_or_create(&self.labels).observe(gap.as_secs_f64());
+            let itl = self
+                .itl
+                .get_or_insert_with(|| self.picker.figures.itl.get_or_create(&self.labels).clone());
+            itl.observe(gap.as_secs_f64());
         }
     }
 

@@ -1,11 +1,12 @@
 //! How do the messages of one stream meet its state?
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::service::ext_proc::v3::external_processor_server::ExternalProcessor;
 use envoy_types::pb::envoy::service::ext_proc::v3::{ProcessingRequest, ProcessingResponse};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::exchange::Exchange;
@@ -24,7 +25,8 @@ pub(super) struct Process {
 struct Session {
     heard: Streaming<ProcessingRequest>,
     exchange: Exchange,
-    leaving: CancellationToken,
+    /// Kept over all messages, so that waiting for the next one registers nothing anew.
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Session {
@@ -42,10 +44,10 @@ impl Session {
                 biased;
                 heard = self.heard.message() => heard,
                 // The data plane goes on with the response without us.
-                () = self.leaving.cancelled(), if may_leave => return None,
+                () = self.leaving.as_mut(), if may_leave => return None,
             };
             match heard {
-                Ok(Some(message)) => self.exchange.hear(message),
+                Ok(Some(message)) => self.exchange.hear(message).await,
                 // However it ended, what is held is given back as this is dropped.
                 Ok(None) => return None,
                 Err(status) => {
@@ -68,7 +70,7 @@ impl ExternalProcessor for Process {
         let session = Session {
             heard: request.into_inner(),
             exchange: Exchange::new(Arc::clone(&self.gateway), Arc::clone(&self.picker)),
-            leaving: self.leaving.clone(),
+            leaving: Box::pin(self.leaving.clone().cancelled_owned()),
         };
         let said = stream::unfold(session, |mut session| async move {
             let said = session.next().await?;

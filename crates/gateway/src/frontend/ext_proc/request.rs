@@ -176,9 +176,9 @@ impl Collecting {
     ///
     /// # Errors
     /// Every reason not to send the request anywhere.
-    pub(super) fn decide(mut self: Box<Self>, announce: bool) -> Result<Sent, Box<Turned>> {
+    pub(super) async fn decide(mut self: Box<Self>, announce: bool) -> Result<Sent, Box<Turned>> {
         let begun = Instant::now();
-        let (decided, body) = match self.try_decide() {
+        let (decided, body) = match self.try_decide().await {
             Ok(decided) => decided,
             Err(refusal) => return Err(self.turn(refusal)),
         };
@@ -189,7 +189,7 @@ impl Collecting {
         Ok(sent)
     }
 
-    fn try_decide(&mut self) -> Result<(Decided, Outgoing), Refusal> {
+    async fn try_decide(&mut self) -> Result<(Decided, Outgoing), Refusal> {
         if self.route != Route::Other && !body::is_json(&self.inbound.headers) {
             return Err(Refusal::ContentType);
         }
@@ -203,7 +203,14 @@ impl Collecting {
             among: self.among.clone(),
             model_required: true,
             explain: self.picker.config.emit_scores,
-            ..Terms::default()
+            prompts: path::tokenize(
+                &self.gateway,
+                &self.entered,
+                &self.inbound,
+                self.route,
+                &payload,
+            )
+            .await,
         };
         let decided = path::decide(
             &self.gateway,

@@ -33,6 +33,11 @@ use crate::watch::Watch;
 /// data plane that does not wait for the response's end.
 const TOO_SOON: Duration = Duration::from_millis(2);
 
+/// Request header by which the field's conformance suite chooses endpoints, and response header that tells it who
+/// served.
+const STEERING: &str = "test-epp-endpoint-selection";
+const SERVED_ECHO: &str = "x-conformance-test-served-endpoint";
+
 /// Everything a request takes along.
 pub(super) struct Takeoff {
     pub(super) gateway: Arc<Gateway>,
@@ -151,7 +156,9 @@ impl Flying {
         };
         let override_mode = !feedback && modes.response != BodySendMode::None;
         let mode = override_mode.then(|| modes.skip_response());
-        let said = answer::response_headers(&self.added_headers(), Vec::new(), mode);
+        let mut added = self.added_headers();
+        added.extend(served.and_then(|served| self.conformance_echo(served)));
+        let said = answer::response_headers(&added, Vec::new(), mode);
         if message.end_of_stream {
             self.land();
         } else if !self.shows_body {
@@ -188,6 +195,15 @@ impl Flying {
             added.push((headers::CACHED_TOKENS.to_string(), cached.into()));
         }
         added
+    }
+
+    /// The field's conformance suite, whose steering header some plugin is configured to read, wants to see who
+    /// served.
+    fn conformance_echo(&self, served: &str) -> Option<(String, HeaderValue)> {
+        let profile = self.with.pool.fleet().profile();
+        let steered = profile.headers().iter().any(|name| name == STEERING);
+        let value = HeaderValue::from_str(served).ok().filter(|_| steered)?;
+        Some((SERVED_ECHO.to_owned(), value))
     }
 
     /// The data plane says who served. Where that is another endpoint than the one meant, load and index move there.
@@ -349,8 +365,13 @@ impl Flying {
             // Shown nothing of the body: the stream lasts as long as the response.
             Some(at) if !self.shows_body => {
                 if self.events && at.elapsed() < TOO_SOON {
-                    self.with.picker.counts.ends_unseen.fetch_add(1, Relaxed);
-                    tracing::debug!("the data plane closed a stream before its response ended");
+                    let unseen = &self.with.picker.counts.ends_unseen;
+                    if unseen.fetch_add(1, Relaxed) == 0 {
+                        tracing::warn!(
+                            "the data plane leaves when a response begins, and load is given back too early: \
+                             set `response_trailer_mode: SEND`; response_ends_unseen in /admin/state counts on"
+                        );
+                    }
                 }
                 self.land();
             }

@@ -165,6 +165,10 @@ async fn one(
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
+        // A data plane ends every stream by resetting it; that is no attack, and closing the connection for it would
+        // take all other streams along.
+        .max_pending_accept_reset_streams(MAX_STREAMS as usize)
+        .max_local_error_reset_streams(None)
         .keep_alive_interval(Some(Duration::from_secs(60)));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
     let ended = tokio::select! {
