@@ -7,7 +7,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet::Reservation;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -15,92 +14,88 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
-use tokio::time::Instant;
-
-use super::picker::Picker;
-use crate::record::Record;
 
 /// Model names that get labels of their own; further ones are `other`.
 const MAX_MODELS: usize = 1_000;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Model {
-    model_name: Arc<str>,
-    target_model_name: Arc<str>,
-    fairness_id: Arc<str>,
-    priority: i32,
+pub(super) struct Model {
+    pub(super) model_name: Arc<str>,
+    pub(super) target_model_name: Arc<str>,
+    pub(super) fairness_id: Arc<str>,
+    pub(super) priority: i32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Failed {
-    model_name: Arc<str>,
-    target_model_name: Arc<str>,
-    fairness_id: Arc<str>,
-    priority: i32,
-    error_code: &'static str,
+pub(super) struct Failed {
+    pub(super) model_name: Arc<str>,
+    pub(super) target_model_name: Arc<str>,
+    pub(super) fairness_id: Arc<str>,
+    pub(super) priority: i32,
+    pub(super) error_code: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Timed {
-    model_name: Arc<str>,
-    target_model_name: Arc<str>,
-    fairness_id: Arc<str>,
-    priority: i32,
-    streaming: &'static str,
+pub(super) struct Timed {
+    pub(super) model_name: Arc<str>,
+    pub(super) target_model_name: Arc<str>,
+    pub(super) fairness_id: Arc<str>,
+    pub(super) priority: i32,
+    pub(super) streaming: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Attempted {
-    status: &'static str,
-    target_model_name: Arc<str>,
-    endpoint_name: Arc<str>,
-    namespace: Arc<str>,
-    port: Arc<str>,
+pub(super) struct Attempted {
+    pub(super) status: &'static str,
+    pub(super) target_model_name: Arc<str>,
+    pub(super) endpoint_name: Arc<str>,
+    pub(super) namespace: Arc<str>,
+    pub(super) port: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Named {
-    model_name: Arc<str>,
+pub(super) struct Named {
+    pub(super) model_name: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Plugin {
-    plugin_type: &'static str,
-    plugin_name: &'static str,
+pub(super) struct Plugin {
+    pub(super) plugin_type: &'static str,
+    pub(super) plugin_name: &'static str,
 }
 
-const INDEXER: Plugin = Plugin {
+pub(super) const INDEXER: Plugin = Plugin {
     plugin_type: "approx-prefix-cache-producer",
     plugin_name: "approx-prefix-cache-producer",
 };
 
-type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+pub(super) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Everything counted for the field's dashboards.
 pub(super) struct Figures {
     registry: Registry,
     models: Mutex<HashSet<Arc<str>>>,
-    requests: Family<Model, Counter>,
-    errors: Family<Failed, Counter>,
-    duration: Histograms<Model>,
-    request_bytes: Histograms<Model>,
-    response_bytes: Histograms<Model>,
-    input_tokens: Histograms<Model>,
-    output_tokens: Histograms<Model>,
-    cached_tokens: Histograms<Model>,
-    ntpot: Histograms<Model>,
-    ttft: Histograms<Timed>,
-    tpot: Histograms<Model>,
-    itl: Histograms<Model>,
-    running: Family<Named, Gauge>,
-    attempts: Family<Attempted, Counter>,
-    scheduling: Histogram,
-    processing: Histogram,
-    hit_ratio: Histograms<Plugin>,
-    hit_bytes: Histograms<Plugin>,
-    streams: Counter,
-    streams_open: Gauge,
-    stream_seconds: Histogram,
+    pub(super) requests: Family<Model, Counter>,
+    pub(super) errors: Family<Failed, Counter>,
+    pub(super) duration: Histograms<Model>,
+    pub(super) request_bytes: Histograms<Model>,
+    pub(super) response_bytes: Histograms<Model>,
+    pub(super) input_tokens: Histograms<Model>,
+    pub(super) output_tokens: Histograms<Model>,
+    pub(super) cached_tokens: Histograms<Model>,
+    pub(super) ntpot: Histograms<Model>,
+    pub(super) ttft: Histograms<Timed>,
+    pub(super) tpot: Histograms<Model>,
+    pub(super) itl: Histograms<Model>,
+    pub(super) running: Family<Named, Gauge>,
+    pub(super) attempts: Family<Attempted, Counter>,
+    pub(super) scheduling: Histogram,
+    pub(super) processing: Histogram,
+    pub(super) hit_ratio: Histograms<Plugin>,
+    pub(super) hit_bytes: Histograms<Plugin>,
+    pub(super) streams: Counter,
+    pub(super) streams_open: Gauge,
+    pub(super) stream_seconds: Histogram,
     pub(super) reloads: Counter,
     pub(super) reload_failures: Counter,
 }
@@ -399,7 +394,7 @@ impl Figures {
     }
 
     /// The name as a label: itself while there are not too many.
-    fn model(&self, name: &str) -> Arc<str> {
+    pub(super) fn model(&self, name: &str) -> Arc<str> {
         let mut models = self.models.lock();
         if let Some(known) = models.get(name) {
             return Arc::clone(known);
@@ -410,196 +405,5 @@ impl Figures {
         let name: Arc<str> = Arc::from(name);
         models.insert(Arc::clone(&name));
         name
-    }
-}
-
-/// One request's figures, until they are counted.
-pub(super) struct Tally {
-    picker: Arc<Picker>,
-    began: Instant,
-    labels: Model,
-    picked: bool,
-    request_bytes: u64,
-    response_bytes: u64,
-    first_byte: Option<Duration>,
-    last_piece: Option<Duration>,
-    /// Of this request's labels, so that a piece looks nothing up.
-    itl: Option<Histogram>,
-}
-
-impl Tally {
-    pub(super) fn begin(picker: &Arc<Picker>) -> Self {
-        Self {
-            picker: Arc::clone(picker),
-            began: Instant::now(),
-            labels: Model {
-                fairness_id: Arc::from("default-flow"),
-                priority: picker.config.priority,
-                ..Model::default()
-            },
-            picked: false,
-            request_bytes: 0,
-            response_bytes: 0,
-            first_byte: None,
-            last_piece: None,
-            itl: None,
-        }
-    }
-
-    /// The request names whom it counts for.
-    pub(super) fn fairness(&mut self, id: &str) {
-        self.labels.fairness_id = self.picker.figures.model(id);
-    }
-
-    pub(super) fn refused(&self, status: u16) {
-        let figures = &self.picker.figures;
-        figures.requests.get_or_create(&self.labels).inc();
-        self.count_error(status);
-        let failed = Attempted {
-            status: "failure",
-            target_model_name: Arc::from(""),
-            endpoint_name: Arc::from(""),
-            namespace: Arc::from(""),
-            port: Arc::from(""),
-        };
-        figures.attempts.get_or_create(&failed).inc();
-    }
-
-    pub(super) fn picked(
-        &mut self,
-        record: &Record,
-        target: &str,
-        reservation: &Reservation,
-        bytes: u64,
-    ) {
-        let picker = Arc::clone(&self.picker);
-        let figures = &picker.figures;
-        self.labels.model_name = figures.model(&record.model);
-        self.labels.target_model_name = figures.model(target);
-        self.request_bytes = bytes;
-        self.picked = true;
-        figures.requests.get_or_create(&self.labels).inc();
-        figures.running.get_or_create(&self.named()).inc();
-        let endpoint = record.endpoint.as_deref().unwrap_or_default();
-        let (name, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
-        let attempted = Attempted {
-            status: "success",
-            target_model_name: Arc::clone(&self.labels.target_model_name),
-            endpoint_name: Arc::from(name),
-            namespace: Arc::from(picker.config.namespace.as_str()),
-            port: Arc::from(port),
-        };
-        figures.attempts.get_or_create(&attempted).inc();
-        let prompt = f64::from(reservation.prompt_tokens.max(1));
-        let hit = f64::from(reservation.predicted_cached_tokens) / prompt;
-        figures.hit_ratio.get_or_create(&INDEXER).observe(hit);
-        let hit_bytes = hit * reservation.stream_bytes as f64;
-        figures.hit_bytes.get_or_create(&INDEXER).observe(hit_bytes);
-    }
-
-    fn named(&self) -> Named {
-        Named {
-            model_name: Arc::clone(&self.labels.model_name),
-        }
-    }
-
-    pub(super) fn first_byte(&mut self) {
-        self.first_byte.get_or_insert(self.began.elapsed());
-    }
-
-    /// A piece of the response came.
-    pub(super) fn piece(&mut self, bytes: usize) {
-        if bytes == 0 {
-            return;
-        }
-        self.response_bytes += bytes as u64;
-        let now = self.began.elapsed();
-        if let Some(last) = self.last_piece.replace(now) {
-            let gap = now.saturating_sub(last);
-            let itl = self
-                .itl
-                .get_or_insert_with(|| self.picker.figures.itl.get_or_create(&self.labels).clone());
-            itl.observe(gap.as_secs_f64());
-        }
-    }
-
-    fn count_error(&self, status: u16) {
-        let code = match status {
-            400 => "BadRequest",
-            401 => "Unauthorized",
-            403 => "Forbidden",
-            404 => "NotFound",
-            412 => "PreconditionFailed",
-            429 => "ResourceExhausted",
-            499 => "Canceled",
-            503 => "ServiceUnavailable",
-            _ => "Internal",
-        };
-        let labels = self.labels.clone();
-        let failed = Failed {
-            model_name: labels.model_name,
-            target_model_name: labels.target_model_name,
-            fairness_id: labels.fairness_id,
-            priority: labels.priority,
-            error_code: code,
-        };
-        let errors = &self.picker.figures.errors;
-        errors.get_or_create(&failed).inc();
-    }
-
-    /// The response is over.
-    pub(super) fn ended(&mut self, record: &Record, stream: bool) {
-        if !std::mem::take(&mut self.picked) {
-            return;
-        }
-        let figures = &self.picker.figures;
-        figures.running.get_or_create(&self.named()).dec();
-        let total = self.began.elapsed();
-        let labels = &self.labels;
-        let observe = |family: &Histograms<Model>, value: f64| {
-            family.get_or_create(labels).observe(value);
-        };
-        observe(&figures.request_bytes, self.request_bytes as f64);
-        observe(&figures.response_bytes, self.response_bytes as f64);
-        if !(200..300).contains(&record.status) || record.end != "complete" {
-            let status = if record.end == "client gone" {
-                499
-            } else {
-                record.status
-            };
-            self.count_error(status);
-            return;
-        }
-        observe(&figures.duration, total.as_secs_f64());
-        let first = if stream { self.first_byte } else { Some(total) };
-        if let Some(first) = first {
-            let labels = labels.clone();
-            let timed = Timed {
-                model_name: labels.model_name,
-                target_model_name: labels.target_model_name,
-                fairness_id: labels.fairness_id,
-                priority: labels.priority,
-                streaming: if stream { "true" } else { "false" },
-            };
-            figures
-                .ttft
-                .get_or_create(&timed)
-                .observe(first.as_secs_f64());
-        }
-        let Some(usage) = record.usage else { return };
-        observe(&figures.input_tokens, usage.prompt_tokens as f64);
-        observe(&figures.output_tokens, usage.completion_tokens as f64);
-        observe(
-            &figures.cached_tokens,
-            usage.cached_tokens.unwrap_or(0) as f64,
-        );
-        let output = usage.completion_tokens as f64;
-        if output > 0.0 {
-            observe(&figures.ntpot, total.as_secs_f64() / output);
-        }
-        if let Some(first) = first.filter(|_| stream && output > 1.0) {
-            let rest = total.saturating_sub(first);
-            observe(&figures.tpot, rest.as_secs_f64() / (output - 1.0));
-        }
     }
 }

@@ -45,6 +45,7 @@ mod process;
 mod request;
 mod response;
 mod serve;
+mod tally;
 mod tls;
 
 pub(crate) use picker::Report;

@@ -11,10 +11,10 @@ use scheduler::Decision;
 use tokio::time::Instant;
 
 use super::answer::{self, Destination, Response};
-use super::figures::Tally;
 use super::head;
 use super::picker::Picker;
 use super::response::{Flying, Takeoff, Undo};
+use super::tally::Tally;
 use crate::attempt::Attempt;
 use crate::body;
 use crate::error::Refusal;

@@ -18,9 +18,9 @@ use tokio::time::Instant;
 
 use super::answer::{self, Direction, Response};
 use super::exchange::Modes;
-use super::figures::Tally;
 use super::head;
 use super::picker::Picker;
+use super::tally::Tally;
 use crate::attempt::Attempt;
 use crate::fingerprint::Fingerprint;
 use crate::gateway::Gateway;
