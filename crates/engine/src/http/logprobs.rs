@@ -22,6 +22,7 @@ pub(crate) struct Tokens<'a> {
 
 /// One token and what is said of it.
 struct Candidate {
+    id: u32,
     text: String,
     logprob: f64,
 }
@@ -65,6 +66,21 @@ impl Tokens<'_> {
         json!({"content": self.candidates().map(one).collect::<Vec<_>>()})
     }
 
+    /// As both routes show those of a prompt: nothing predicts its first token.
+    pub(crate) fn prompt(&self) -> Value {
+        let one = |candidates: Vec<Candidate>| {
+            let ranked = (1..).zip(candidates);
+            let shown = ranked.map(|(rank, one)| {
+                let about =
+                    json!({"logprob": one.logprob, "rank": rank, "decoded_token": one.text});
+                (one.id.to_string(), about)
+            });
+            Value::Object(shown.collect())
+        };
+        let later = self.candidates().skip(1).map(one);
+        std::iter::once(Value::Null).chain(later).collect()
+    }
+
     /// For each token: itself, then the alternatives.
     fn candidates(&self) -> impl Iterator<Item = Vec<Candidate>> {
         self.ids.iter().enumerate().map(|(index, &id)| {
@@ -81,6 +97,7 @@ impl Tokens<'_> {
                     left -= share;
                     let other = (id + rank * 7919) % self.tokenizer.vocab_size();
                     Candidate {
+                        id: other,
                         text: self.tokenizer.decode(&[other]),
                         logprob: share.ln(),
                     }

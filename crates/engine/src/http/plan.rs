@@ -8,7 +8,7 @@ use super::reply::Failure;
 use super::request::{Ask, Prompt};
 use super::sequences::requests;
 use super::shell::Shell;
-use super::values::{check, logprobs};
+use super::values::{check, logprobs, prompt_logprobs};
 use crate::model::{Lora, Request};
 use tokenize::ChatOptions;
 
@@ -35,6 +35,8 @@ pub(crate) struct Plan {
     pub(crate) return_token_ids: bool,
     /// Alternatives shown with the log-probability of each token.
     pub(crate) logprobs: Option<usize>,
+    /// The same for each token of the prompt.
+    pub(crate) prompt_logprobs: Option<usize>,
 }
 
 /// Reads and checks the body of a request.
@@ -43,7 +45,9 @@ pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan,
     let mut ask = Ask::read(body)?;
     let (model, lora) = select_model(shell, ask.model.as_deref())?;
     check(&ask, style, shell.settings.tokenizer.vocab_size())?;
-    let logprobs = logprobs(&ask, style, shell.settings.tokenizer.vocab_size())?;
+    let vocab_size = shell.settings.tokenizer.vocab_size();
+    let logprobs = logprobs(&ask, style, vocab_size)?;
+    let prompt_logprobs = prompt_logprobs(&ask, style, logprobs, vocab_size)?;
     let prompts = prompt_tokens(shell, &ask, style)?;
     let stops = Stops {
         strings: ask.stops()?,
@@ -55,6 +59,10 @@ pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan,
     let echo = ask.echo.unwrap_or(false) && style == Style::Completion;
     let echo_only = echo && ask.max_tokens == Some(0);
     let requests = requests(shell, &ask, style, &prompts, &stops, lora)?;
+    let requests = match prompt_logprobs {
+        Some(_) => requests.into_iter().map(without_cache).collect(),
+        None => requests,
+    };
     let forced = shell.settings.args.enable_force_include_usage;
     let options = ask.stream_options.as_ref();
     let include_usage = forced
@@ -90,7 +98,16 @@ pub(crate) fn plan(context: &Context, style: Style, body: &[u8]) -> Result<Plan,
         echo_only,
         return_token_ids: ask.return_token_ids.unwrap_or(false),
         logprobs,
+        prompt_logprobs,
     })
+}
+
+/// Log-probabilities of a prompt need all of it computed.
+fn without_cache(request: Request) -> Request {
+    Request {
+        skip_cache_read: true,
+        ..request
+    }
 }
 
 /// Sixteen hexadecimal digits, as vLLM's.

@@ -29,12 +29,9 @@ pub(crate) fn render(
     let mut ask = Ask::read(body)?;
     let stops = ask.stops()?;
     let one = |index: usize| {
-        let request_id = match (style, context.request_id().or(ask.request_id.as_deref())) {
-            (Style::Completion, None) => format!("{}-{index}", plan.id),
-            (Style::Completion, Some(_)) if plan.prompts.len() > 1 => {
-                format!("{}-{index}", plan.id)
-            }
-            _ => plan.id.clone(),
+        let request_id = match plan.prompts.len() {
+            1 => plan.id.clone(),
+            _ => format!("{}-{index}", plan.id),
         };
         json!({
             "request_id": request_id, "token_ids": &plan.prompts[index][..], "token_offsets": null, "features": null,
@@ -103,7 +100,7 @@ fn sampling(ask: &Ask<'_>, stops: &[String], plan: &Plan, index: usize) -> Value
     if let Some(top) = plan.logprobs {
         put("logprobs", json!(top));
     }
-    if let Some(top) = ask.prompt_logprobs {
+    if let Some(top) = plan.prompt_logprobs {
         put("prompt_logprobs", json!(top));
     }
     if ask.include_stop_str_in_output == Some(true) {
@@ -117,7 +114,7 @@ fn sampling(ask: &Ask<'_>, stops: &[String], plan: &Plan, index: usize) -> Value
     put("bad_words", json!([]));
     put(
         "skip_reading_prefix_cache",
-        json!(ask.prompt_logprobs.is_some()),
+        json!(plan.prompt_logprobs.is_some()),
     );
     Value::Object(params)
 }

@@ -52,7 +52,6 @@ pub(crate) fn requests(
             requests.push(Request {
                 cache_salt: salt.clone(),
                 lora: lora.clone(),
-                skip_cache_read: ask.prompt_logprobs.is_some(),
                 generation: Generation {
                     text,
                     seed,

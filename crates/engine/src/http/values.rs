@@ -157,13 +157,36 @@ pub(crate) fn logprobs(
         }
         _ => None,
     };
-    let Some((top, name)) = wanted else {
-        return Ok(None);
-    };
+    match wanted {
+        Some((top, name)) => bounded(top, name, "logprobs", vocab_size).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The same for the tokens of the prompt; an echo with log-probabilities asks for them too.
+pub(crate) fn prompt_logprobs(
+    ask: &Ask<'_>,
+    style: Style,
+    logprobs: Option<usize>,
+    vocab_size: u32,
+) -> Result<Option<usize>, Failure> {
+    match ask.prompt_logprobs {
+        Some(top) => bounded(top, "prompt_logprobs", "prompt_logprobs", vocab_size).map(Some),
+        None if style == Style::Completion && ask.echo == Some(true) => Ok(logprobs),
+        None => Ok(None),
+    }
+}
+
+/// A number of tokens to show; -1 asks for the whole vocabulary. `name` is the field, `many` that of the limit.
+fn bounded(
+    top: i64,
+    name: &'static str,
+    many: &'static str,
+    vocab_size: u32,
+) -> Result<usize, Failure> {
     if top < -1 {
         return Err(Failure::invalid(format!("{name} must be -1 or more, got {top}.")).param(name));
     }
-    // -1 asks for the whole vocabulary.
     let top = if top == -1 {
         i64::from(vocab_size)
     } else {
@@ -171,9 +194,9 @@ pub(crate) fn logprobs(
     };
     if top > MAX_TOP {
         return Err(Failure::invalid(format!(
-            "logprobs of {top} tokens are asked for, the most is {MAX_TOP}"
+            "{many} of {top} tokens are asked for, the most is {MAX_TOP}"
         ))
-        .param("logprobs"));
+        .param(many));
     }
-    Ok(usize::try_from(top).ok())
+    Ok(usize::try_from(top).unwrap_or(0))
 }

@@ -103,7 +103,7 @@ fn whole_json(
         match plan.style {
             Style::Completion => json!({
                 "index": index, "text": text, "logprobs": logprobs, "finish_reason": reason, "stop_reason": stop_reason,
-                "token_ids": token_ids, "prompt_logprobs": null,
+                "token_ids": token_ids, "prompt_logprobs": prompt_logprobs(plan, shell, index / plan.n),
                 "prompt_token_ids": plan.return_token_ids.then(|| &plan.prompts[index / plan.n][..]),
                 "routed_experts": null,
             }),
@@ -134,7 +134,7 @@ fn whole_json(
         "service_tier": null, "system_fingerprint": shell.settings.fingerprint, "usage": usage.json(),
     });
     if plan.style == Style::Chat {
-        body["prompt_logprobs"] = Value::Null;
+        body["prompt_logprobs"] = prompt_logprobs(plan, shell, 0);
         body["prompt_token_ids"] = json!(plan.return_token_ids.then(|| &plan.prompts[0][..]));
         body["prompt_text"] = Value::Null;
     }
@@ -142,6 +142,18 @@ fn whole_json(
         body[absent] = Value::Null;
     }
     body
+}
+
+fn prompt_logprobs(plan: &Plan, shell: &Shell, prompt: usize) -> Value {
+    plan.prompt_logprobs.map_or(Value::Null, |top| {
+        let tokens = Tokens {
+            tokenizer: &shell.settings.tokenizer,
+            ids: &plan.prompts[prompt],
+            place: 0,
+            top,
+        };
+        tokens.prompt()
+    })
 }
 
 /// Log-probabilities of a whole choice, of its prompt too where that is echoed.

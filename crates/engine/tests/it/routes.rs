@@ -169,7 +169,7 @@ async fn stops_limits_and_echo_are_honoured() {
         .json();
     assert_eq!(
         (text(&echo).as_str(), &echo["usage"]["completion_tokens"]),
-        ("abc", &json!(0))
+        ("abc", &json!(1))
     );
     let longer =
         chat(json!({"max_tokens": 9, "max_completion_tokens": 4, "return_token_ids": true}));

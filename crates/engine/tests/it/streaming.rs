@@ -46,12 +46,12 @@ async fn a_chat_stream_is_role_contents_usage_and_done() {
         [None, None, None, None, None, Some("length"), None, None]
     );
     assert!(
-        events[5]["system_fingerprint"]
+        events[6]["system_fingerprint"]
             .as_str()
             .unwrap()
             .contains("simulated")
     );
-    assert!(events[1].get("system_fingerprint").is_none());
+    assert!(events[5].get("system_fingerprint").is_none());
     assert_eq!(events[6]["choices"], json!([]));
     assert_eq!(events[6]["usage"]["completion_tokens"], 5);
     assert_eq!(
