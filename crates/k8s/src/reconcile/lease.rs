@@ -66,6 +66,7 @@ struct Holder {
 
 async fn hold(mut holder: Holder, leads: watch::Sender<bool>, stop: CancellationToken) {
     let mut renewed: Option<Instant> = None;
+    let mut told = false;
     loop {
         let attempt = tokio::time::timeout(RENEW_DEADLINE / 2, holder.take_or_renew());
         let held = tokio::select! {
@@ -73,9 +74,16 @@ async fn hold(mut holder: Holder, leads: watch::Sender<bool>, stop: Cancellation
             () = stop.cancelled() => break,
         };
         match held {
-            Ok(Ok(true)) => renewed = Some(Instant::now()),
+            Ok(Ok(true)) => {
+                renewed = Some(Instant::now());
+                told = false;
+            }
             Ok(Ok(false)) => renewed = None,
-            Ok(Err(error)) => tracing::debug!("lease: {error}"),
+            Ok(Err(error)) => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::warn!("cannot take the lease {LEASE}, trying on: {error}");
+                }
+            }
             Err(_) => tracing::debug!("lease: no answer"),
         }
         let still = renewed.is_some_and(|at| at.elapsed() < RENEW_DEADLINE);

@@ -5,6 +5,7 @@
 //! for which objects were applied last, which only saves calls.
 
 mod apply;
+mod certificate;
 pub mod client;
 mod events;
 mod gateways;

@@ -127,6 +127,9 @@ async fn carry_out(
         drain(context, resolved, facts).await?;
         return Ok(Vec::new());
     }
+    if !desired::is_stopped(service) {
+        super::certificate::provide(context, resolved, &key).await?;
+    }
     let rolled_out = !findings.iter().any(|finding| finding.fatal);
     let mut refused = Vec::new();
     let mut kept = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! What does the cluster hold, as far as the controller looks?
 
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -70,6 +71,8 @@ pub(crate) struct Views {
     pub(crate) namespaces: View<PartialObjectMeta<core::Namespace>>,
     /// Counts changes of what gateways' statuses depend on.
     pub(crate) routing_changes: watch::Sender<u64>,
+    /// What services depend on of each gateway: its count of routes, which each of them changes, is not in it.
+    gateways_seen: parking_lot::Mutex<HashMap<Key, String>>,
 }
 
 impl Default for Views {
@@ -86,6 +89,7 @@ impl Default for Views {
             core_services: View::default(),
             namespaces: View::default(),
             routing_changes: watch::Sender::new(0),
+            gateways_seen: parking_lot::Mutex::default(),
         }
     }
 }
@@ -268,7 +272,21 @@ fn routing_changed(context: &Context) {
 
 /// Services whose route goes through a gateway: from their routes, not from all services.
 fn services_through(context: &Context, gateway: &Gateway) {
+    let status = gateway.status.clone().unwrap_or_default();
+    let matters = format!(
+        "{:?} {:?} {:?}",
+        gateway.spec, status.conditions, status.addresses
+    );
     let gateway = key_of(gateway);
+    if context
+        .views
+        .gateways_seen
+        .lock()
+        .insert(gateway.clone(), matters.clone())
+        == Some(matters)
+    {
+        return;
+    }
     let mut found = false;
     for route in context.views.routes.all() {
         let own = route.metadata.namespace.clone().unwrap_or_default();
