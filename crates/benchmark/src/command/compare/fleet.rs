@@ -193,8 +193,8 @@ async fn spawn(build: &Build, words: &[String], marker: &str) -> anyhow::Result<
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // No kill on drop: each ends by itself when its input closes, and the guard ends the gateway behind it first.
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
         .with_context(|| format!("cannot start {}", build.program.display()))?;
     let input = child.stdin.take();
