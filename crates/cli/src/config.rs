@@ -94,6 +94,8 @@ pub(crate) struct Pool {
     pub(crate) models: pool::ModelsConfig,
     /// The engines' own word on what their caches hold.
     pub(crate) kv_events: pool::KvEventsConfig,
+    /// Who turns prompts into tokens, where `kv_events` are followed.
+    pub(crate) tokenizer: gateway::TokenizerConfig,
     /// How `https` endpoints are trusted.
     pub(crate) tls: pool::TlsConfig,
     /// Scheduling of this pool alone; the common one when absent.

@@ -25,6 +25,13 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 /// Spacing of looks at whether they are.
 const READY_POLL: Duration = Duration::from_millis(20);
 
+/// Whether events are followed unless told otherwise.
+const FOLLOW_EVENTS: bool = false;
+
+/// What engines of our own are told: free ports of this machine, found through `/kv_event_sources`.
+const KV_EVENTS: &str =
+    r#"{"enable_kv_cache_events":true,"endpoint":"tcp://*:0","replay_endpoint":"tcp://*:0"}"#;
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// How many engines to run.
@@ -79,6 +86,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     num_gpu_blocks_override: Option<u32>,
 
+    /// Engines tell which KV-cache blocks they store and drop, and prefixes are routed by that; see docs/operations.md.
+    #[arg(long, overrides_with = "no_kv_events")]
+    kv_events: bool,
+
+    /// Prefixes are routed by our own history only.
+    #[arg(long, overrides_with = "kv_events")]
+    no_kv_events: bool,
+
     /// Further flags for every engine, as one string.
     #[arg(long, value_name = "FLAGS", allow_hyphen_values = true)]
     engine_args: Option<String>,
@@ -86,6 +101,22 @@ pub(crate) struct Args {
     /// Runs real model servers instead: a shell command in which {port} is replaced.
     #[arg(long, value_name = "CMD", conflicts_with_all = ["accelerator", "time_scale", "num_gpu_blocks_override", "engine_args"])]
     engine_command: Option<String>,
+}
+
+impl Args {
+    fn follows_events(&self) -> bool {
+        match (self.kv_events, self.no_kv_events) {
+            (true, _) => true,
+            (_, true) => false,
+            _ => FOLLOW_EVENTS,
+        }
+    }
+
+    /// Whether the engines' tokens are known here; ones with a vocabulary of their own are asked.
+    fn built_in_tokens(&self) -> bool {
+        let further = self.engine_args.as_deref().unwrap_or_default();
+        self.engine_command.is_none() && !further.contains("--tokenizer")
+    }
 }
 
 #[allow(
@@ -136,6 +167,14 @@ fn config(args: &Args, ports: &[u16]) -> Config {
             .iter()
             .map(|port| format!("http://127.0.0.1:{port}"))
             .collect(),
+        kv_events: pool::KvEventsConfig {
+            enabled: args.follows_events(),
+            ..pool::KvEventsConfig::default()
+        },
+        tokenizer: gateway::TokenizerConfig {
+            builtin: args.built_in_tokens(),
+            ..gateway::TokenizerConfig::default()
+        },
         ..Pool::default()
     };
     Config {
@@ -190,6 +229,9 @@ fn own_engine(args: &Args, number: usize, port: u16) -> Vec<String> {
     flag("--model", args.model.clone());
     flag("--accelerator", args.accelerator.clone());
     flag("--time-scale", args.time_scale.to_string());
+    if args.follows_events() {
+        flag("--kv-events-config", KV_EVENTS.to_owned());
+    }
     if let Some(seed) = args.seed {
         flag("--seed", seed.wrapping_add(number as u64).to_string());
     }
