@@ -96,7 +96,7 @@ fn check_ranges(ask: &Ask<'_>) -> Result<(), Failure> {
             )));
         }
     }
-    if let Some(penalty) = ask.repetition_penalty.filter(|penalty| !(*penalty > 0.0)) {
+    if let Some(penalty) = ask.repetition_penalty.filter(|penalty| *penalty <= 0.0) {
         return Err(Failure::invalid(format!(
             "repetition_penalty must be greater than zero, got {penalty}."
         )));

@@ -170,6 +170,7 @@ async fn ours_follows_the_rule() {
 }
 
 /// The vLLM of `ENGINE_URL`.
+#[allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 fn real() -> Option<Arm> {
     let Ok(url) = std::env::var("ENGINE_URL") else {
         eprintln!(
