@@ -25,7 +25,11 @@ const ADMIN: &str = "127.0.0.1:9090";
 const STOP_WITHIN: Duration = Duration::from_secs(15);
 
 /// Namespaces that the manifests of the guide use.
-const NAMESPACES: [&str; 3] = ["llm-d-inference-scheduling", "opendatahub", "kserve"];
+const NAMESPACES: [&str; 3] = [
+    "llm-d-inference-scheduling",
+    "opendatahub",
+    "prefixgate-system",
+];
 
 /// What runs where.
 pub(crate) struct Settings {
@@ -88,7 +92,7 @@ impl Playground {
         config.kubeconfig = Some(kubeconfig.clone());
         let cluster = runtime.block_on(Cluster::start(config))?;
         cluster.api().write_kubeconfig(&kubeconfig)?;
-        furnish(&cluster)?;
+        furnish(&cluster, binary)?;
         let mut playground = Self {
             runtime,
             cluster: Some(cluster),
@@ -97,8 +101,10 @@ impl Playground {
             gateway: format!("http://{}", settings.gateway),
             admin: format!("http://{}", settings.admin),
         };
-        playground.child(binary, "controller", &["controller"], &folder)?;
         let (gateway, admin) = (settings.gateway.to_string(), settings.admin.to_string());
+        // The gateway runs beside the cluster, so none is deployed in it.
+        let controller = ["controller", "--gateway-address", &gateway];
+        playground.child(binary, "controller", &controller, &folder)?;
         let serve = [
             "serve",
             "--kubernetes",
@@ -277,16 +283,12 @@ impl Drop for Playground {
 }
 
 /// Definitions, our gateway class with the gateways that manifests name, and the secrets they refer to.
-fn furnish(cluster: &Cluster) -> anyhow::Result<()> {
+fn furnish(cluster: &Cluster, binary: &Path) -> anyhow::Result<()> {
     let (api, client) = (cluster.api(), cluster.api().client());
     api.install_gateway_api()?;
-    for file in definitions()? {
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        client
-            .apply_manifest("playground", &text)
-            .with_context(|| format!("{} cannot be applied", file.display()))?;
-    }
+    client
+        .apply_manifest("playground", &definitions(binary)?)
+        .context("the resource definitions cannot be applied")?;
     let create = |object: Value| -> anyhow::Result<()> {
         client.apply(&client.path_of(&object)?, "playground", &object)?;
         Ok(())
@@ -300,7 +302,7 @@ fn furnish(cluster: &Cluster) -> anyhow::Result<()> {
     }))?;
     for (namespace, name) in [
         ("opendatahub", "inference-gateway"),
-        ("kserve", "kserve-ingress-gateway"),
+        ("prefixgate-system", "prefixgate"),
     ] {
         create(json!({
             "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
@@ -327,23 +329,18 @@ fn furnish(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Definitions of our own kinds, as shipped.
-fn definitions() -> anyhow::Result<Vec<PathBuf>> {
-    let folder = ["deploy/crds", "deploy/crd"]
-        .map(|folder| root().join(folder))
-        .into_iter()
-        .find(|folder| folder.is_dir());
-    let folder = folder.context("deploy/crds is missing")?;
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder)?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .filter(|path| path.file_stem().is_some_and(|stem| stem != "kustomization"))
-        .collect();
-    files.sort();
-    Ok(files)
+/// Definitions of our own kinds, as the binary has them.
+fn definitions(binary: &Path) -> anyhow::Result<String> {
+    let printed = Command::new(binary)
+        .args(["controller", "--print-crds"])
+        .output()
+        .context("cannot start `prefixgate controller --print-crds`")?;
+    ensure!(
+        printed.status.success(),
+        "`prefixgate controller --print-crds` failed: {}",
+        String::from_utf8_lossy(&printed.stderr)
+    );
+    Ok(String::from_utf8(printed.stdout)?)
 }
 
 /// `cargo xtask playground`: runs until Ctrl-C.
@@ -410,7 +407,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     println!();
     println!("  export KUBECONFIG={}", playground.kubeconfig.display());
     println!(
-        "  kubectl apply -f deploy/examples/…    kubectl get llmisvc -A    kubectl get pods -A -w"
+        "  kubectl apply -f deploy/examples/pattern3-tpu.yaml    kubectl get llmisvc -A    kubectl get pods -A -w"
     );
     println!();
     println!("Ctrl-C ends everything");

@@ -50,7 +50,7 @@ struct Running {
 }
 
 /// What of a running system discovery needs.
-pub(crate) struct Into<'a> {
+pub(crate) struct Host<'a> {
     pub(crate) gateway: &'a Arc<Gateway>,
     pub(crate) config: &'a Config,
     pub(crate) seed: u64,
@@ -64,30 +64,30 @@ pub(crate) struct Into<'a> {
 ///
 /// # Errors
 /// There is no cluster to talk to: no kubeconfig, and no service account.
-pub(crate) async fn follow(into: Into<'_>, discovery: DiscoveryConfig) -> anyhow::Result<()> {
-    let found = k8s::discovery::connect(discovery, into.stop, into.tracker)
+pub(crate) async fn follow(host: Host<'_>, discovery: DiscoveryConfig) -> anyhow::Result<()> {
+    let found = k8s::discovery::connect(discovery, host.stop, host.tracker)
         .await
         .context("--kubernetes needs a cluster")?;
-    into.gateway.watch_sources(Box::new({
+    host.gateway.watch_sources(Box::new({
         let found = found.clone();
         move || found.sources().into_iter().map(report).collect()
     }));
     let pools = ClusterPools {
-        gateway: Arc::clone(into.gateway),
+        gateway: Arc::clone(host.gateway),
         config: Config {
-            index_max_bytes: into.config.index_max_bytes / INDEX_SHARES,
+            index_max_bytes: host.config.index_max_bytes / INDEX_SHARES,
             pools: Vec::new(),
-            ..into.config.clone()
+            ..host.config.clone()
         },
-        seed: into.seed,
-        clock: into.clock.clone(),
-        tracker: into.tracker.clone(),
-        stop: into.stop.clone(),
-        configured: into.configured,
+        seed: host.seed,
+        clock: host.clock.clone(),
+        tracker: host.tracker.clone(),
+        stop: host.stop.clone(),
+        configured: host.configured,
         running: BTreeMap::new(),
     };
-    let stop = into.stop.clone();
-    into.tracker
+    let stop = host.stop.clone();
+    host.tracker
         .spawn(async move { stop.run_until_cancelled(pools.run(found)).await });
     Ok(())
 }
@@ -289,8 +289,19 @@ fn entry(pool: &PoolView, scheduling: Option<SchedulingConfig>) -> Pool {
     entry
 }
 
-/// `None` where a header or a method of the route is none.
+/// `None`, said, where a header or a method of the route is none.
 fn rule(rule: &Rule) -> Option<RouteRule> {
+    let read = read(rule);
+    if read.is_none() {
+        tracing::warn!(
+            route = rule.route,
+            "a rule is left out: a method or header name in it is none"
+        );
+    }
+    read
+}
+
+fn read(rule: &Rule) -> Option<RouteRule> {
     let pairs = |list: &[(String, String)]| -> Option<Vec<(HeaderName, HeaderValue)>> {
         list.iter()
             .map(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)))
@@ -323,7 +334,7 @@ fn rule(rule: &Rule) -> Option<RouteRule> {
             })
         })
         .collect();
-    let read = Some(RouteRule {
+    Some(RouteRule {
         route: rule.route.clone(),
         created_unix_seconds: rule.created_unix_seconds,
         hosts: rule.hosts.clone(),
@@ -346,12 +357,5 @@ fn rule(rule: &Rule) -> Option<RouteRule> {
                 .filter_map(|name| name.parse().ok())
                 .collect(),
         },
-    });
-    if read.is_none() {
-        tracing::warn!(
-            route = rule.route,
-            "a rule is left out: a method or header name in it is none"
-        );
-    }
-    read
+    })
 }

@@ -1,7 +1,6 @@
 //! How do the rooms become one running gateway? All wiring is here, leaves first.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -92,7 +91,7 @@ impl System {
         config: &Config,
         discovery: k8s::discovery::DiscoveryConfig,
     ) -> anyhow::Result<()> {
-        let into = crate::kubernetes::Into {
+        let host = crate::kubernetes::Host {
             gateway: &self.gateway,
             config,
             seed: self.seed,
@@ -101,7 +100,7 @@ impl System {
             stop: &self.feeders_stop,
             configured: self.routes.clone(),
         };
-        crate::kubernetes::follow(into, discovery).await
+        crate::kubernetes::follow(host, discovery).await
     }
 
     /// Drains: `/readyz` says 503, requests in flight end, then everything else does.
@@ -157,7 +156,6 @@ pub(crate) async fn start_pool(
         parsers: compiled.wiring.parsers,
         engine_api_key: key,
         tls: Some(Arc::new(entry.tls.client_config()?)),
-        tokens: tokens(entry, seed)?,
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
         ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))
     };
@@ -167,25 +165,6 @@ pub(crate) async fn start_pool(
         feeds,
     };
     Ok((running, route))
-}
-
-/// The pool's tokenizer, where its engines' events are followed.
-fn tokens(entry: &Pool, seed: u64) -> anyhow::Result<Option<Arc<gateway::Tokens>>> {
-    entry.tokenizer.check()?;
-    if !entry.kv_events.enabled {
-        return Ok(None);
-    }
-    let tokens = gateway::Tokens::new(entry.tokenizer.clone(), &hub_cache(), seed)?;
-    Ok(Some(Arc::new(tokens)))
-}
-
-/// Where Hugging Face's libraries keep what they fetched.
-fn hub_cache() -> PathBuf {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let home = || named("HOME").unwrap_or_default().join(".cache/huggingface");
-    named("HF_HUB_CACHE")
-        .or_else(|| named("HUGGINGFACE_HUB_CACHE"))
-        .unwrap_or_else(|| named("HF_HOME").unwrap_or_else(home).join("hub"))
 }
 
 /// What a scheduling document says about scraping holds over the pool's own settings where it says anything.

@@ -140,7 +140,9 @@ fn filtered(filter: &RouteFilter, rule: &mut Rule) -> bool {
             true
         }
         "RequestHeaderModifier" => {
-            let edits = &filter.other["requestHeaderModifier"];
+            let Some(edits) = filter.other.get("requestHeaderModifier") else {
+                return false;
+            };
             let pairs = |key: &str| -> Vec<(String, String)> {
                 let text =
                     |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();

@@ -29,6 +29,9 @@ const SILENCE: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 15);
 /// Longest wait for a page of a list.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A server that ends every watch at once, or forgets at once, is not asked more often than this.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Wait after a failure: the first, doubled up to the second.
 const RETRY: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
@@ -102,9 +105,13 @@ impl<K: Resource<DynamicType = ()> + DeserializeOwned + Send + Sync + 'static> W
                 {
                     Ok(End::Continue(next)) => {
                         version = Some(next);
+                        tokio::time::sleep(PAUSE).await;
                         continue;
                     }
-                    Ok(End::Missed) => continue,
+                    Ok(End::Missed) => {
+                        tokio::time::sleep(PAUSE).await;
+                        continue;
+                    }
                     Err((error, from)) => {
                         version = from;
                         error
