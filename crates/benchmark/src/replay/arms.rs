@@ -82,7 +82,7 @@ impl Arm {
         let replicas = settings.hardware.profiles.len();
         let seed = settings
             .seed
-            .wrapping_add(gateway as u64 * 0x9e37_79b9_7f4a_7c15);
+            .wrapping_add((gateway as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Ok(match &self.decider {
             Decider::Scheduling(config) => {
                 let compiled =

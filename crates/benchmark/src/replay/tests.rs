@@ -9,6 +9,7 @@ use super::outcome::{Outcome, Report};
 use super::rule::RULES;
 
 #[derive(Parser)]
+#[command(args_override_self = true)]
 struct Cli {
     #[command(flatten)]
     args: Args,

@@ -47,23 +47,17 @@ impl Sent {
             lane.used.insert(block, lane.clock);
             lane.order.push_back((lane.clock, block));
         }
-        while lane.used.len() > self.capacity_blocks || lane.order.len() > 2 * lane.used.len() + 64
-        {
+        while lane.used.len() > self.capacity_blocks {
             let Some((at, block)) = lane.order.pop_front() else {
                 break;
             };
-            match lane.used.get(&block) {
-                Some(latest) if *latest == at => {
-                    if lane.used.len() > self.capacity_blocks {
-                        lane.used.remove(&block);
-                    } else {
-                        // Still the latest use of a block that stays: it keeps its place at the front.
-                        lane.order.push_front((at, block));
-                        break;
-                    }
-                }
-                _ => {}
+            if lane.used.get(&block) == Some(&at) {
+                lane.used.remove(&block);
             }
+        }
+        if lane.order.len() > 2 * lane.used.len() + 64 {
+            let used = &lane.used;
+            lane.order.retain(|(at, block)| used.get(block) == Some(at));
         }
     }
 
