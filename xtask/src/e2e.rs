@@ -1,5 +1,6 @@
 //! Does the built binary do what the README says, with clients that were not written here?
 
+mod exact;
 mod kubernetes;
 
 use std::net::TcpStream;
@@ -32,6 +33,9 @@ const CHECKS: [(&str, Check); 7] = [
     ("envoy", envoy),
 ];
 
+/// Run only when named.
+const BY_NAME: [(&str, Check); 1] = [("exact", exact::check)];
+
 /// Runs all checks, or the one named first in `words`.
 ///
 /// # Errors
@@ -40,7 +44,11 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let binary = up::binary()?;
     match words {
         [] => CHECKS.iter().try_for_each(|(_, check)| check(&binary, &[])),
-        [name, rest @ ..] => match CHECKS.iter().find(|(known, _)| known == name) {
+        [name, rest @ ..] => match CHECKS
+            .iter()
+            .chain(&BY_NAME)
+            .find(|(known, _)| known == name)
+        {
             Some((_, check)) => check(&binary, rest),
             None => bail!(
                 "no such check: {name}; there are {}",

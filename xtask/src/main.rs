@@ -15,7 +15,7 @@ const USAGE: &str = "\
 cargo xtask <command>
   ci            everything CI runs: format, clippy, tests, docs, generated docs current, tidy, end-to-end, deny
   e2e [NAME]    end-to-end checks against the built binary: client, kv-events, verify, kill, stop, kubernetes (all when no NAME)
-                e2e kill --seeds N   more seeds than CI runs
+                e2e kill --seeds N   more seeds than CI runs;  e2e exact   predictions by cache events, and events failing
   playground    an API server with simulated nodes, controller and gateway, to try with kubectl
                 --api, --gateway, --admin ADDRESS   --tpu-nodes, --gpu-nodes N   --time-scale FACTOR
   docs          writes the generated reference pages
