@@ -43,6 +43,8 @@ pub(crate) struct Change {
 
 /// Every object, with the log of changes.
 pub(crate) struct Store {
+    /// Held by the one who writes, from reading to writing; what is decided in between may read everything.
+    writer: Mutex<()>,
     inner: Mutex<Inner>,
     version: watch::Sender<u64>,
 }
@@ -63,6 +65,7 @@ pub(crate) type Next = Result<Option<Value>, Status>;
 impl Store {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
+            writer: Mutex::new(()),
             inner: Mutex::new(Inner {
                 version: 1,
                 oldest: 0,
@@ -145,8 +148,8 @@ impl Store {
         key: &Key,
         next: impl FnOnce(Option<&Value>) -> Next,
     ) -> Result<Option<Arc<Value>>, Status> {
-        let mut inner = self.inner.lock();
-        let before = inner.objects.get(key).cloned();
+        let _writing = self.writer.lock();
+        let before = self.get(key);
         let after = next(before.as_deref())?;
         if let (Some(before), Some(after)) = (&before, &after)
             && same(before, after)
@@ -156,6 +159,7 @@ impl Store {
         if before.is_none() && after.is_none() {
             return Ok(None);
         }
+        let mut inner = self.inner.lock();
         let done = inner.record(key, before, after);
         let version = inner.version;
         drop(inner);
