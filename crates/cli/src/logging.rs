@@ -14,7 +14,8 @@ pub(crate) fn start(verbose: u8, json: bool, info_by_default: bool) {
         (1, _) => "debug",
         _ => "trace",
     };
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("{level},zeromq=warn")));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("{level},zeromq=warn")));
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

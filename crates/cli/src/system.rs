@@ -1,6 +1,7 @@
 //! How do the rooms become one running gateway? All wiring is here, leaves first.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -156,6 +157,7 @@ pub(crate) async fn start_pool(
         parsers: compiled.wiring.parsers,
         engine_api_key: key,
         tls: Some(Arc::new(entry.tls.client_config()?)),
+        tokens: tokens(entry, seed)?,
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
         ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))
     };
@@ -165,6 +167,25 @@ pub(crate) async fn start_pool(
         feeds,
     };
     Ok((running, route))
+}
+
+/// The pool's tokenizer, where its engines' events are followed.
+fn tokens(entry: &Pool, seed: u64) -> anyhow::Result<Option<Arc<gateway::Tokens>>> {
+    entry.tokenizer.check()?;
+    if !entry.kv_events.enabled {
+        return Ok(None);
+    }
+    let tokens = gateway::Tokens::new(entry.tokenizer.clone(), &hub_cache(), seed)?;
+    Ok(Some(Arc::new(tokens)))
+}
+
+/// Where Hugging Face's libraries keep what they fetched.
+fn hub_cache() -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = || named("HOME").unwrap_or_default().join(".cache/huggingface");
+    named("HF_HUB_CACHE")
+        .or_else(|| named("HUGGINGFACE_HUB_CACHE"))
+        .unwrap_or_else(|| named("HF_HOME").unwrap_or_else(home).join("hub"))
 }
 
 /// What a scheduling document says about scraping holds over the pool's own settings where it says anything.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kv_index::BLOCK_BYTES;
 
-use crate::learn::observe_prefill;
+use crate::learn::{faded, observe_decode, observe_prefill};
 use crate::{End, Failure, Fleet, Outcome, Reservation, SlotState};
 
 impl Fleet {
@@ -51,6 +51,7 @@ impl Fleet {
             .fetch_add(u64::from(reservation.context_tokens), Relaxed);
         state.ends.fetch_add(1, Relaxed);
         if confirmed {
+            self.learn_output(&reservation, outcome, now);
             self.learn(&reservation, outcome);
         } else {
             for placement in &reservation.placements {
@@ -61,6 +62,23 @@ impl Fleet {
             }
         }
         self.judge(&reservation, outcome.end, now);
+    }
+
+    /// How long answers are, and how fast they come here.
+    fn learn_output(&self, reservation: &Reservation, outcome: Outcome, now: Duration) {
+        let (End::Complete { .. }, Some(usage), Some(first)) =
+            (outcome.end, outcome.usage, reservation.first_byte_at)
+        else {
+            return;
+        };
+        let tokens = usage.completion_tokens;
+        if tokens > 0 {
+            self.output_tokens
+                .set(faded(self.output_tokens.get(), tokens as f64));
+        }
+        if reservation.stream {
+            observe_decode(&reservation.state, now.saturating_sub(first), tokens);
+        }
     }
 
     /// Health: only the engine's own failures count, never a client's.

@@ -12,6 +12,7 @@ use scheduler::Profile;
 
 use crate::learn::{DEFAULT_BYTES_PER_TOKEN, Ratios};
 use crate::member::Members;
+use crate::slot_state::AtomicF64;
 use crate::{FleetConfig, ScrapeMark, View};
 
 /// Index writes that may wait; beyond it they are dropped and counted, never waited for.
@@ -29,6 +30,8 @@ pub struct Fleet {
     pub(crate) exact: ExactIndex,
     pub(crate) exact_writer: Mutex<ExactWriter>,
     pub(crate) ratios: Ratios,
+    /// Output tokens of an answer, learned; 0 for not yet.
+    pub(crate) output_tokens: AtomicF64,
     /// Picks ever, over all endpoints.
     pub(crate) sequence: AtomicU64,
 }
@@ -58,6 +61,7 @@ impl Fleet {
             exact,
             exact_writer: Mutex::new(exact_writer),
             ratios: Ratios::default(),
+            output_tokens: AtomicF64::default(),
             sequence: AtomicU64::new(0),
         }
     }

@@ -17,11 +17,14 @@ const MAX_MODELS: usize = 1024;
 /// Old observations fade once this many tokens were seen, so that a changed mix of languages shows.
 const MEMORY_TOKENS: f64 = 1_000_000.0;
 
-/// Weight of one new observation of prefill cost.
-const RATE_WEIGHT: f64 = 0.1;
+/// Weight of one new observation of a rate.
+const RATE_WEIGHT: f64 = 0.05;
+
+/// Shorter answers tell more of how chunks were timed than of a token's cost.
+const MIN_DECODED_TOKENS: u64 = 4;
 
 /// Shorter prompts tell more of the step's fixed cost than of a token's.
-const MIN_RATE_TOKENS: u32 = 64;
+const MIN_RATE_TOKENS: f64 = 64.0;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Sums {
@@ -70,22 +73,41 @@ impl Ratios {
     }
 }
 
-/// Learns from a streamed request that found nobody before it: its time to first byte over its uncached tokens.
+/// Learns from a streamed request's time to first byte: over all the uncached tokens it stood behind and its own.
+/// Sums fade, so that long waits, which tell most, weigh most, and a changed engine shows.
 pub(crate) fn observe_prefill(
     state: &SlotState,
     ttft: Duration,
     uncached_tokens: u32,
-    queued_before: u64,
+    queued_before_tokens: u64,
 ) {
-    if queued_before > 0 || uncached_tokens < MIN_RATE_TOKENS {
+    let tokens = f64::from(uncached_tokens) + queued_before_tokens as f64;
+    if tokens < MIN_RATE_TOKENS {
         return;
     }
-    let seen = ttft.as_secs_f64() * 1_000.0 / f64::from(uncached_tokens);
-    let known = state.prefill_ms_per_token.get();
-    let next = if known == 0.0 {
-        seen
-    } else {
-        known + RATE_WEIGHT * (seen - known)
-    };
-    state.prefill_ms_per_token.set(next.max(f64::MIN_POSITIVE));
+    let mut sums = state.prefill_sums.lock();
+    sums.0 = sums.0 * (1.0 - RATE_WEIGHT) + ttft.as_secs_f64() * 1_000.0;
+    sums.1 = sums.1 * (1.0 - RATE_WEIGHT) + tokens;
+    let rate = sums.0 / sums.1;
+    state.prefill_ms_per_token.set(rate.max(f64::MIN_POSITIVE));
+}
+
+/// Learns from the time between a response's first and last byte, and from its length.
+pub(crate) fn observe_decode(state: &SlotState, took: Duration, completion_tokens: u64) {
+    if completion_tokens < MIN_DECODED_TOKENS {
+        return;
+    }
+    let seen = took.as_secs_f64() * 1_000.0 / (completion_tokens - 1) as f64;
+    state.decode_ms_per_token.set(faded(
+        state.decode_ms_per_token.get(),
+        seen.max(f64::MIN_POSITIVE),
+    ));
+}
+
+/// `known` moved towards `seen`; `seen` where nothing is known.
+pub(crate) fn faded(known: f64, seen: f64) -> f64 {
+    match known {
+        0.0 => seen,
+        known => known + RATE_WEIGHT * (seen - known),
+    }
 }

@@ -39,6 +39,8 @@ impl Member {
         self.process_start_seconds = None;
         self.capacity_blocks = 0;
         self.state.prefill_ms_per_token.set(0.0);
+        *self.state.prefill_sums.lock() = (0.0, 0.0);
+        self.state.decode_ms_per_token.set(0.0);
         self.state.unseen_prefill_until_us.store(0, Relaxed);
     }
 

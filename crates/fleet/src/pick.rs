@@ -98,6 +98,8 @@ struct Size {
     prompt_tokens: f64,
     bytes_per_token: f64,
     total_blocks: f64,
+    /// Learned, and no more than the request allows.
+    output_tokens: f64,
     /// Block size for every endpoint, where the scheduling document fixes it.
     fixed_block_tokens: Option<u32>,
     /// Its tokens are known, so that exact matches hold for it.
@@ -253,6 +255,10 @@ impl Fleet {
             prompt_tokens: prompt_tokens.map_or(estimate, f64::from),
             bytes_per_token,
             total_blocks: request.chains.iter().map(blocks).sum::<u64>() as f64,
+            output_tokens: request
+                .max_tokens
+                .map_or(f64::INFINITY, f64::from)
+                .min(self.output_tokens.get()),
             fixed_block_tokens: (!prefix.auto_tune).then_some(prefix.block_size_tokens.max(1)),
             tokenized: counted > 0,
             tier_credits: self.config.tier_credits,
@@ -447,6 +453,7 @@ fn ask<'a>(request: &Request<'a>, size: Size, now: Duration) -> Ask<'a> {
         model: request.model,
         prompt_tokens: size.prompt_tokens as f32,
         total_blocks: size.total_blocks as f32,
+        expected_output_tokens: size.output_tokens as f32,
         headers: request.headers,
         now,
         explain: request.explain,
@@ -515,5 +522,8 @@ fn push_row(
     columns
         .prefill_ms_per_token
         .push(state.prefill_ms_per_token() as f32);
+    columns
+        .decode_ms_per_token
+        .push(state.decode_ms_per_token.get() as f32);
     columns.last_pick.push(state.last_pick.load(Relaxed));
 }

@@ -37,6 +37,8 @@ pub struct EndpointReport {
     /// The same over the engine's life.
     pub hit_ratio: Option<f64>,
     pub prefill_ms_per_token: Option<f64>,
+    #[serde(default)]
+    pub decode_ms_per_token: Option<f64>,
     pub prediction: PredictionReport,
     pub failures: u64,
     pub restarts: u64,
@@ -122,6 +124,7 @@ fn endpoint(member: &Member, config: &FleetConfig, now: Duration) -> EndpointRep
     let scraped = state.scraped_at();
     let nonzero = |value: u32| (value != 0).then_some(value);
     let learned = state.prefill_ms_per_token.get();
+    let decode = state.decode_ms_per_token.get();
     EndpointReport {
         name: member.spec.name.to_string(),
         url: member.spec.url.to_string(),
@@ -148,6 +151,7 @@ fn endpoint(member: &Member, config: &FleetConfig, now: Duration) -> EndpointRep
         hit_ratio_1m: member.hit_ratio_window(),
         hit_ratio: member.hit_ratio_life(),
         prefill_ms_per_token: (learned != 0.0).then_some(learned),
+        decode_ms_per_token: (decode != 0.0).then_some(decode),
         prediction: prediction(member),
         failures: state.failures.load(Relaxed),
         restarts: member.restarts,

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use engine_api::metrics::EngineMetrics;
 
 /// An `f64` behind an atomic.
@@ -47,6 +49,10 @@ pub struct SlotState {
     pub(crate) scrape: LastScrape,
     /// Learned milliseconds per uncached prompt token; 0 for not yet.
     pub(crate) prefill_ms_per_token: AtomicF64,
+    /// Faded sums of times to first byte, milliseconds, and of the tokens they were for.
+    pub(crate) prefill_sums: Mutex<(f64, f64)>,
+    /// Learned milliseconds per output token; 0 for not yet.
+    pub(crate) decode_ms_per_token: AtomicF64,
     pub(crate) prediction: PredictionCounters,
 }
 

@@ -45,6 +45,7 @@ fn rows(n: usize, spread: bool) -> Candidates {
             .map(|x| if x > 85.0 { x * 16.0 } else { 0.0 })
             .collect(),
         prefill_ms_per_token: vec![0.07; n],
+        decode_ms_per_token: vec![9.0; n],
         last_pick: (0..n as u64).map(|i| i * 7919 % 104_729).collect(),
     }
 }

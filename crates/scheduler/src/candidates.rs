@@ -25,6 +25,8 @@ pub struct Ask<'a> {
     pub prompt_tokens: f32,
     /// Canonical blocks of the prompt, a trailing partial one counted; 0 for a request without a prompt.
     pub total_blocks: f32,
+    /// Output that a request of this kind is expected to have, tokens: learned, and no more than it allows.
+    pub expected_output_tokens: f32,
     /// Lower-cased headers that some configured plugin asked for ([`crate::Profile::headers`]), nothing else.
     pub headers: &'a [(&'a str, &'a str)],
     /// Time since process start.
@@ -58,6 +60,8 @@ pub struct Candidates {
     pub matched_tokens: Vec<f32>,
     /// Prefill cost learned for the endpoint, milliseconds per uncached token; never 0.
     pub prefill_ms_per_token: Vec<f32>,
+    /// Milliseconds per output token learned for the endpoint; 0 while unknown.
+    pub decode_ms_per_token: Vec<f32>,
     /// Pick sequence number when the endpoint was last picked; 0 for never. Ties go to the lowest.
     pub last_pick: Vec<u64>,
 }
@@ -88,6 +92,7 @@ impl Candidates {
             &mut self.matched_blocks,
             &mut self.matched_tokens,
             &mut self.prefill_ms_per_token,
+            &mut self.decode_ms_per_token,
         ] {
             column.clear();
         }

@@ -11,8 +11,8 @@ use crate::config::{ParamError, Parameters, Wiring, wired};
 use crate::filter::{overload_guard, prefix_affinity, utilization};
 use crate::picker::{self, max_score, random, weighted_random};
 use crate::scorer::{
-    active_request, kv_cache, no_hit_lru, prefix_cache, queue, running_requests, session_affinity,
-    token_load,
+    active_request, kv_cache, latency_cost, no_hit_lru, prefix_cache, queue, running_requests,
+    session_affinity, token_load,
 };
 use crate::{Filter, Picker, Scorer};
 
@@ -357,6 +357,18 @@ pub static PLUGINS: &[PluginType] = &[
         refused: &[],
         schema: schema_of::<token_load::Params>,
         build: |input| scorer(input, token_load::TokenLoad::new),
+    },
+    PluginType {
+        name: "latency-cost-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Alpha,
+        summary: "Prefers the endpoint where this request's tokens are out soonest, at the least delay to others; rates are learned.",
+        formula: "cost = r * (Q + U) + d * O + harm * r * U * A\nr, d = learned ms per uncached prompt token and per output token\nQ = uncached tokens waiting there, U = this request's, O = expected output, A = our requests in flight\nscore = least cost / cost",
+        misleads: "It is a choice of its own: summed with other scorers it is a ratio of costs like any score, and no longer milliseconds.",
+        refused: &[],
+        schema: schema_of::<latency_cost::Params>,
+        build: |input| scorer(input, latency_cost::LatencyCost::new),
     },
     PluginType {
         name: "no-hit-lru-scorer",

@@ -4,7 +4,10 @@
 //! last turn known. By the built-in tokenizer, and by byte pairs trained here on the same text (8,000 merges, the pattern
 //! of the GPT-4 family).
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
-#![allow(clippy::print_stderr, reason = "memory is no time, so criterion does not show it")]
+#![allow(
+    clippy::print_stderr,
+    reason = "memory is no time, so criterion does not show it"
+)]
 
 use std::sync::Arc;
 

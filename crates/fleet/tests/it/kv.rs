@@ -62,12 +62,14 @@ fn predicted(fleet: &Fleet, names: &[&str]) -> Vec<u32> {
             exclude: &exclude,
             ..Request::default()
         };
-        let explained = fleet.explain(&request, at(100), &mut rng()).unwrap();
+        let explained = fleet
+            .explain(&request, at(100), &mut rng())
+            .expect("in range");
         assert_eq!(
             (explained.prompt_tokens, explained.tokenized),
             (TOKENS, true)
         );
-        let mode = fleet.kv_mode(slot(fleet, name)).unwrap();
+        let mode = fleet.kv_mode(slot(fleet, name)).expect("is there");
         assert_eq!(explained.kv_modes, [(slot(fleet, name), mode)]);
         explained.predicted_cached_tokens
     };

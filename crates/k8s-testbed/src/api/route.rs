@@ -200,7 +200,6 @@ impl Asked<'_> {
             }
             Verb::Delete => {
                 let (objects, version) = self.store().list(&kind.resource(), &target.namespace);
-                let write = self.writing(kind, target, query);
                 let options = self.options(query)?;
                 let chosen = objects.iter().filter(|object| {
                     labels.selects_labels(object) && fields.selects_fields(object)
@@ -212,7 +211,6 @@ impl Asked<'_> {
                     };
                     write.delete(object::name(object), &options)?;
                 }
-                drop(write);
                 Ok(body::json(
                     200,
                     &table::many(kind, &[], &version.to_string(), shape),

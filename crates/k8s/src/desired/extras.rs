@@ -75,12 +75,12 @@ fn network_policies(owner: &Owner, facts: &Facts, picker: bool) -> Vec<Value> {
     let mut from: Vec<Value> = facts
         .gateways
         .iter()
-        .filter_map(|(gateway, _)| {
+        .map(|(gateway, _)| {
             let namespace = gateway.namespace.as_deref().unwrap_or(&owner.namespace);
-            Some(json!({
+            json!({
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
                 "podSelector": {"matchLabels": {"gateway.networking.k8s.io/gateway-name": gateway.name}},
-            }))
+            })
         })
         .collect();
     // A load balancer outside of the cluster has no pods to select.

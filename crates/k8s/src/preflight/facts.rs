@@ -13,6 +13,9 @@ use crate::types::{Gateway, GatewayClass};
 /// Known, or why it is not.
 pub type Fact<T> = Result<T, String>;
 
+/// Served versions of a resource definition, and its bundle version where it says one.
+pub(super) type Served = (BTreeSet<String>, Option<String>);
+
 /// Everything that was read.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -21,8 +24,8 @@ pub struct Facts {
     /// In the order of the needs; `None` where it does not exist.
     pub gateways: Vec<Fact<Option<Gateway>>>,
     pub classes: Fact<Vec<GatewayClass>>,
-    /// Served versions by name of the definition, with its bundle version where it says one.
-    pub definitions: Fact<BTreeMap<String, (BTreeSet<String>, Option<String>)>>,
+    /// By name of the definition.
+    pub definitions: Fact<BTreeMap<String, Served>>,
     /// Ready Deployments of cert-manager; `None` where its namespace holds none.
     pub cert_manager: Fact<Option<bool>>,
     /// Keys of each secret that is needed; `None` where it does not exist.

@@ -103,13 +103,10 @@ impl Needs {
 
     fn pods(&mut self, template: &Value) {
         self.secrets_of(template);
-        let strings = |value: &Value| -> BTreeMap<String, String> {
-            let pairs = value.as_object().into_iter().flatten();
-            pairs
-                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-                .collect()
-        };
-        self.node_selector = strings(&template["nodeSelector"]);
+        let selector = template["nodeSelector"].as_object().into_iter().flatten();
+        self.node_selector = selector
+            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+            .collect();
         self.tolerations = items(&template["tolerations"]).to_vec();
         for container in items(&template["containers"]) {
             for chip in CHIPS {

@@ -113,7 +113,6 @@ impl Holder {
                     ..ObjectMeta::default()
                 },
                 spec: Some(self.spec(&now, &now, 0)),
-                ..Lease::default()
             };
             return conflict_is_false(self.api.create(&PostParams::default(), &lease).await);
         };

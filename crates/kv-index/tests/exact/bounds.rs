@@ -32,7 +32,7 @@ fn held(index: &ExactIndex, chain: &TokenChain, slot: Slot) -> u32 {
 }
 
 fn store(tokens: &[u32], size: u32) -> Told {
-    Told::store(tokens, size, 0, usize::MAX, Tier::Gpu, false, false).unwrap()
+    Told::store(tokens, size, 0, usize::MAX, Tier::Gpu, false, false).expect("is there")
 }
 
 fn chain(index: &ExactIndex, tokens: &[u32]) -> TokenChain {

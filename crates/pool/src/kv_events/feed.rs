@@ -163,7 +163,7 @@ impl Feed<'_> {
 
     /// Whether a replay is owed and it is time to try: not at every look.
     fn owes(&self, replay: Option<&Address>) -> bool {
-        replay.is_some() && self.looks % 4 == 0 && self.follower.owes_replay()
+        replay.is_some() && self.looks.is_multiple_of(4) && self.follower.owes_replay()
     }
 
     fn tell_all(&mut self) {

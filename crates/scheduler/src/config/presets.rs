@@ -32,6 +32,23 @@ schedulingProfiles:
 ",
     },
     Preset {
+        name: "adaptive",
+        summary: "the least expected milliseconds until the tokens are out, by rates learned from answers",
+        yaml: "
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- type: latency-cost-scorer
+- type: max-score-picker
+  parameters: {tieMargin: 0}
+schedulingProfiles:
+- name: default
+  plugins:
+  - {pluginRef: latency-cost-scorer, weight: 1}
+  - pluginRef: max-score-picker
+",
+    },
+    Preset {
         name: "strict-3-1-1",
         summary: "the same sum without the guard: a prefix gap over two thirds always wins",
         yaml: "

@@ -2,6 +2,7 @@
 
 pub(crate) mod active_request;
 pub(crate) mod kv_cache;
+pub(crate) mod latency_cost;
 pub(crate) mod no_hit_lru;
 pub(crate) mod prefix_cache;
 pub(crate) mod queue;
@@ -21,6 +22,7 @@ pub(crate) mod units {
     pub(crate) const IN_FLIGHT: &str = "requests in flight";
     pub(crate) const LOAD_TOKENS: &str = "tokens to prefill";
     pub(crate) const LAST_COLD: &str = "th cold request ago";
+    pub(crate) const COST_MS: &str = "ms expected";
     pub(crate) const SESSION: &str = "session here";
 }
 

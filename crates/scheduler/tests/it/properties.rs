@@ -57,6 +57,7 @@ fn candidates() -> impl Strategy<Value = Candidates> {
                 &mut rows.matched_blocks,
                 &mut rows.matched_tokens,
                 &mut rows.prefill_ms_per_token,
+                &mut rows.decode_ms_per_token,
             ] {
                 *column = columns.next().expect("nine columns");
             }
