@@ -7,6 +7,7 @@
 //! Nothing here does I/O, reads a clock or owns randomness: `now` (time since process start) and `rng` are
 //! arguments.
 
+mod adapters;
 mod apply;
 mod change;
 mod config;

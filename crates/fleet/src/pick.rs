@@ -316,10 +316,15 @@ impl Fleet {
         columns.clear();
         columns.infos = Arc::clone(&view.infos);
         let rows = view.rows_for(request.model);
+        let reads_adapters = self.profile.load().reads_adapters();
         for &row in rows {
             let endpoint = &view.endpoints[row as usize];
             if !request.exclude.contains(&endpoint.slot) {
                 push_row(columns, row, endpoint, size, found, now);
+                if reads_adapters {
+                    let fit = endpoint.state.scrape.adapters.lock().fit(request.model);
+                    columns.adapters.push(fit);
+                }
             }
         }
         if !columns.is_empty() {

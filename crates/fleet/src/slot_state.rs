@@ -7,6 +7,8 @@ use parking_lot::Mutex;
 
 use engine_api::metrics::EngineMetrics;
 
+use crate::adapters::Adapters;
+
 /// An `f64` behind an atomic.
 #[derive(Debug, Default)]
 pub(crate) struct AtomicF64(AtomicU64);
@@ -68,6 +70,8 @@ pub(crate) struct LastScrape {
     pub(crate) num_blocks: AtomicU32,
     /// 1 where the engine says that prefix caching is off.
     pub(crate) prefix_cache_off: AtomicU32,
+    /// Adapters the engine names; empty where it names none.
+    pub(crate) adapters: Mutex<Adapters>,
     pub(crate) mark_picks: AtomicU64,
     pub(crate) mark_ends: AtomicU64,
     pub(crate) mark_tokens_picked: AtomicU64,
@@ -157,6 +161,7 @@ impl SlotState {
         if let Some(on) = metrics.prefix_caching_enabled {
             last.prefix_cache_off.store(u32::from(!on), Relaxed);
         }
+        last.adapters.lock().set(metrics);
         last.at_us.store(micros(now).max(1), Relaxed);
     }
 

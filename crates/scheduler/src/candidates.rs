@@ -17,6 +17,19 @@ pub struct EndpointInfo {
     pub labels: BTreeMap<String, String>,
 }
 
+/// How the requested model's adapter stands at an endpoint, last scrape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdapterFit {
+    /// Running requests use it.
+    Running,
+    /// Not there, and fewer adapters run or wait than there are slots.
+    FreeSlot,
+    /// Requests for it wait for a slot.
+    Waiting,
+    /// Other adapters have every slot, or the engine says nothing of adapters.
+    Full,
+}
+
 /// The request, as plugins see it.
 #[derive(Clone, Debug, Default)]
 pub struct Ask<'a> {
@@ -33,6 +46,14 @@ pub struct Ask<'a> {
     pub now: Duration,
     /// Keep the reasons of every candidate, not only of the preferred ones.
     pub explain: bool,
+}
+
+impl<'a> Ask<'a> {
+    /// The header called `name`, lower case, if some plugin asked for it and the request has it.
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.headers.iter().find(|(known, _)| *known == name)?;
+        Some(value)
+    }
 }
 
 /// The endpoints a request could go to, one row each; every vector has the same length. A buffer that
@@ -62,6 +83,8 @@ pub struct Candidates {
     pub prefill_ms_per_token: Vec<f32>,
     /// Milliseconds per output token learned for the endpoint; 0 while unknown.
     pub decode_ms_per_token: Vec<f32>,
+    /// The requested model's adapter; empty unless the profile reads it ([`crate::Profile::reads_adapters`]).
+    pub adapters: Vec<AdapterFit>,
     /// Pick sequence number when the endpoint was last picked; 0 for never. Ties go to the lowest.
     pub last_pick: Vec<u64>,
 }
@@ -96,6 +119,7 @@ impl Candidates {
         ] {
             column.clear();
         }
+        self.adapters.clear();
         self.last_pick.clear();
     }
 }

@@ -10,6 +10,7 @@ mod candidates;
 mod config;
 mod decision;
 mod filter;
+mod headers;
 mod numbers;
 mod picker;
 mod plugin;
@@ -19,7 +20,7 @@ mod reference;
 mod scorer;
 mod words;
 
-pub use candidates::{Ask, Candidates, EndpointInfo};
+pub use candidates::{AdapterFit, Ask, Candidates, EndpointInfo};
 pub use config::{
     At, Compiled, ConfigError, DEFAULT_PRESET, DataLayer, Document, FlowControl, InflightWiring,
     PRESETS, Parameters, Parser, Parsers, PluginRef, PluginSpec, PrefixWiring, Preset, Problem,

@@ -43,6 +43,11 @@ pub trait Scorer: Send + Sync {
     fn reads_scrape(&self) -> bool {
         false
     }
+
+    /// Whether scores depend on `adapters`.
+    fn reads_adapters(&self) -> bool {
+        false
+    }
 }
 
 /// Narrows the candidates.
@@ -53,6 +58,19 @@ pub trait Filter: Send + Sync {
     /// Why `row` was removed, in words with figures; `before` is what the filter was given.
     fn reason(&self, ask: &Ask<'_>, candidates: &Candidates, before: &[bool], row: usize)
     -> String;
+
+    /// Told once after the pick, for filters with a memory.
+    fn picked(&self, _ask: &Ask<'_>, _candidates: &Candidates, _winner: usize) {}
+
+    /// A response header to set when `endpoint` answers.
+    fn response_header(&self, _endpoint: &EndpointInfo) -> Option<(String, String)> {
+        None
+    }
+
+    /// Request headers this filter reads, lower case.
+    fn headers(&self) -> &[String] {
+        &[]
+    }
 
     /// Whether it looks at `matched_blocks` or `matched_tokens`.
     fn reads_prefix(&self) -> bool {

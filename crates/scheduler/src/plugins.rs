@@ -7,12 +7,13 @@ use schemars::Schema;
 use serde_json::Value;
 
 use crate::config::params::{NoParams, Params, Reference, decode, schema_of};
-use crate::config::{ParamError, Parameters, Wiring, wired};
-use crate::filter::{overload_guard, prefix_affinity, utilization};
+use crate::config::{ParamError, Parameters, Wiring, precise, wired};
+use crate::filter::{header_steering, labels, overload_guard, prefix_affinity, utilization};
 use crate::picker::{self, max_score, random, weighted_random};
 use crate::scorer::{
-    active_request, kv_cache, latency_cost, no_hit_lru, prefix_cache, queue, running_requests,
-    session_affinity, token_load,
+    active_request, context_length, endpoint_attribute, header_label, kv_cache, latency_cost,
+    load_aware, lora_affinity, no_hit_lru, prefix_cache, queue, running_requests, session_affinity,
+    token_load,
 };
 use crate::{Filter, Picker, Scorer};
 
@@ -128,10 +129,28 @@ pub(crate) struct Built {
 /// What a plugin adds to the system.
 pub(crate) enum Part {
     Filter(Box<dyn Filter>),
-    Scorer(Box<dyn Scorer>),
+    Scorer {
+        scorer: Box<dyn Scorer>,
+        /// Some filter as well.
+        filter: Option<Box<dyn Filter>>,
+        /// Some bring a producer along.
+        wire: Option<Wire>,
+    },
     Picker(Box<dyn Picker>),
     /// Applied to the document's wiring.
-    Wire(Box<dyn FnOnce(&mut Wiring)>),
+    Wire(Wire),
+}
+
+pub(crate) type Wire = Box<dyn FnOnce(&mut Wiring)>;
+
+impl Part {
+    fn scorer(scorer: impl Scorer + 'static) -> Self {
+        Self::Scorer {
+            scorer: Box::new(scorer),
+            filter: None,
+            wire: None,
+        }
+    }
 }
 
 /// The type called `name`, aliases included.
@@ -159,9 +178,7 @@ fn scorer<P: Params, S: Scorer + 'static>(
     input: &Input<'_>,
     make: fn(&P) -> Result<S, ParamError>,
 ) -> Result<Built, Vec<ParamError>> {
-    made(input, |params: P| {
-        Ok(Part::Scorer(Box::new(make(&params)?)))
-    })
+    made(input, |params: P| Ok(Part::scorer(make(&params)?)))
 }
 
 fn filter<P: Params, F: Filter + 'static>(
@@ -193,6 +210,34 @@ fn wire<P: Params + 'static>(
             // Cannot fail: the same parameters were accepted above.
             let _ = apply(&params, wiring);
         })))
+    })
+}
+
+fn context_length(input: &Input<'_>) -> Result<Built, Vec<ParamError>> {
+    made(input, |params: context_length::Params| {
+        let both = context_length::ContextLength::new(&params)?;
+        let filter = || Box::new(both.clone()) as Box<dyn Filter>;
+        Ok(Part::Scorer {
+            filter: params.enable_filtering.then(filter),
+            scorer: Box::new(both),
+            wire: None,
+        })
+    })
+}
+
+fn precise_scorer(input: &Input<'_>) -> Result<Built, Vec<ParamError>> {
+    made(input, |params: precise::Precise| {
+        precise::precise(&params, &mut Wiring::default())?;
+        Ok(Part::Scorer {
+            scorer: Box::new(prefix_cache::PrefixCache::new(
+                &prefix_cache::Params::default(),
+            )?),
+            filter: None,
+            wire: Some(Box::new(move |wiring| {
+                // Cannot fail: the same parameters were accepted above.
+                let _ = precise::precise(&params, wiring);
+            })),
+        })
     })
 }
 
@@ -282,6 +327,82 @@ pub static PLUGINS: &[PluginType] = &[
         refused: &[],
         schema: schema_of::<utilization::Params>,
         build: |input| filter(input, utilization::Utilization::new),
+    },
+    PluginType {
+        name: "label-selector-filter",
+        aliases: &["by-label-selector"],
+        kind: Kind::Filter,
+        stability: Stability::Beta,
+        summary: "Keeps the endpoints whose labels match a selector.",
+        formula: "stays when every label of matchLabels is equal and every matchExpression holds",
+        misleads: "The selector is the same for all requests: one that no endpoint matches refuses every request. Which endpoints are in the pool at all is its own setting.",
+        refused: &[],
+        schema: schema_of::<labels::Params>,
+        build: |input| filter(input, labels::Labels::selector),
+    },
+    PluginType {
+        name: "by-label",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Beta,
+        summary: "Keeps the endpoints whose label has one of some values; `label-selector-filter` says more.",
+        formula: "stays when label is one of validValues, or missing and allowsNoLabel",
+        misleads: "Like `label-selector-filter`, it refuses every request when no endpoint fits.",
+        refused: &[],
+        schema: schema_of::<labels::ByLabelParams>,
+        build: |input| filter(input, labels::Labels::by_label),
+    },
+    PluginType {
+        name: "decode-filter",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Beta,
+        summary: "Keeps the endpoints that decode.",
+        formula: "stays when label llm-d.ai/role is decode, prefill-decode, both or encode-prefill-decode, or is missing",
+        misleads: "One profile is run: the endpoint that decodes also prefills, and no prefill endpoint is named to it.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::decode())),
+    },
+    PluginType {
+        name: "prefill-filter",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Beta,
+        summary: "Keeps the endpoints that prefill.",
+        formula: "stays when label llm-d.ai/role is prefill, encode-prefill, prefill-decode, both or encode-prefill-decode",
+        misleads: "One profile is run: the endpoint picked answers the whole request, so this is for pools whose prefill endpoints can.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::prefill())),
+    },
+    PluginType {
+        name: "session-affinity-filter",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Alpha,
+        summary: "Keeps only the endpoint that served the session before, while it is a candidate.",
+        formula: "bound endpoint is a candidate: it alone stays; else all stay",
+        misleads: "It holds against any load: a session stays on a full endpoint. `session-affinity-scorer` weighs it against the rest.",
+        refused: &[],
+        schema: schema_of::<session_affinity::Params>,
+        build: |input| filter(input, session_affinity::SessionAffinity::new),
+    },
+    PluginType {
+        name: "header-based-testing-filter",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Alpha,
+        summary: "Keeps the endpoints that the header `test-epp-endpoint-selection` lists, for conformance suites.",
+        formula: "stays when its address, with or without port, is in the comma list; no header: all stay",
+        misleads: "The client names its endpoint: keep it out of pools that strangers reach.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| {
+            filter(input, |_: &NoParams| {
+                Ok(header_steering::HeaderSteering::new())
+            })
+        },
     },
     PluginType {
         name: "prefix-cache-scorer",
@@ -395,6 +516,78 @@ pub static PLUGINS: &[PluginType] = &[
         build: |input| scorer(input, session_affinity::SessionAffinity::new),
     },
     PluginType {
+        name: "precise-prefix-cache-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Beta,
+        summary: "`prefix-cache-scorer` and `precise-prefix-cache-producer` in one; deprecated in the field.",
+        formula: "score = matched blocks / total blocks; 0 where nothing is known",
+        misleads: "Exact only where the pool follows the engines' cache events (`kv_events`); elsewhere what was sent counts as held.",
+        refused: precise::REFUSED,
+        schema: schema_of::<precise::Precise>,
+        build: precise_scorer,
+    },
+    PluginType {
+        name: "load-aware-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Beta,
+        summary: "Prefers short queues, against a fixed threshold.",
+        formula: "0.5 * (1 - min(q, threshold) / threshold)",
+        misleads: "It never gives more than 0.5, and with the default threshold of 128 a queue of 2 costs less than the tie margin of `max-score-picker`.",
+        refused: &[],
+        schema: schema_of::<load_aware::Params>,
+        build: |input| scorer(input, load_aware::LoadAware::new),
+    },
+    PluginType {
+        name: "lora-affinity-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Beta,
+        summary: "Prefers the endpoint that has the model's LoRA adapter loaded.",
+        formula: "adapter running 1.0; fewer adapters running and waiting than slots 0.8; adapter waiting 0.6; else 0",
+        misleads: "It reads the engine's `vllm:lora_requests_info`: an engine that shows none scores 0, and an adapter that is loaded but idle is not listed there.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| scorer(input, |_: &NoParams| Ok(lora_affinity::LoraAffinity)),
+    },
+    PluginType {
+        name: "context-length-aware",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Beta,
+        summary: "Prefers endpoints meant for prompts of this length, by a label `min-max`; filters too when asked.",
+        formula: "inside: 0.3 + 0.7 * (0.7 / (1 + width/10000) + 0.3 * headroom/width); width 0: 1\noutside: 0.3 / (1 + distance/1000); no label 0.5; unreadable label 0\nenableFiltering: outside and unreadable are removed",
+        misleads: "Prompt tokens are an estimate from bytes unless the request brings token ids or the pool has a tokenizer. With filtering, a prompt that fits nowhere is refused.",
+        refused: &[],
+        schema: schema_of::<context_length::Params>,
+        build: context_length,
+    },
+    PluginType {
+        name: "endpoint-attribute-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Alpha,
+        summary: "Prefers endpoints by one figure of your choice.",
+        formula: "place = (value - min) / (max - min); lower is better: 1 - place\nnot known: 0; all equal: 1",
+        misleads: "`adaptiveRange` stretches any difference to the full range.",
+        refused: &[("producer", "each figure has one producer here")],
+        schema: schema_of::<endpoint_attribute::Params>,
+        build: |input| scorer(input, endpoint_attribute::EndpointAttribute::new),
+    },
+    PluginType {
+        name: "header-label-affinity-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Alpha,
+        summary: "Prefers endpoints whose label equals a request header.",
+        formula: "label == header value: 1, else 0; no header: 0 for all",
+        misleads: "A preference: enough load elsewhere outweighs it.",
+        refused: &[],
+        schema: schema_of::<header_label::Params>,
+        build: |input| scorer(input, header_label::HeaderLabel::new),
+    },
+    PluginType {
         name: "max-score-picker",
         aliases: &[],
         kind: Kind::Picker,
@@ -443,6 +636,21 @@ pub static PLUGINS: &[PluginType] = &[
         build: plain,
     },
     PluginType {
+        name: "data-parallel-profile-handler",
+        aliases: &[],
+        kind: Kind::ProfileHandler,
+        stability: Stability::Beta,
+        summary: "Runs the one profile there is; every data-parallel rank is an endpoint. Deprecated in the field.",
+        formula: "",
+        misleads: "",
+        refused: &[(
+            "primaryPort",
+            "requests go to the port of the rank's own endpoint; remove it",
+        )],
+        schema: schema_of::<NoParams>,
+        build: plain,
+    },
+    PluginType {
         name: "token-producer",
         aliases: &["tokenizer"],
         kind: Kind::Producer,
@@ -478,6 +686,18 @@ pub static PLUGINS: &[PluginType] = &[
         refused: &[("blockSize", "it counts characters; use `blockSizeTokens`")],
         schema: schema_of::<wired::ApproxPrefix>,
         build: |input| wire(input, wired::approx_prefix),
+    },
+    PluginType {
+        name: "precise-prefix-cache-producer",
+        aliases: &[],
+        kind: Kind::Producer,
+        stability: Stability::Beta,
+        summary: "Knows what engines hold from their cache events.",
+        formula: "",
+        misleads: "",
+        refused: precise::REFUSED,
+        schema: schema_of::<precise::Precise>,
+        build: |input| wire(input, precise::precise),
     },
     PluginType {
         name: "inflight-load-producer",
@@ -681,29 +901,7 @@ pub static PLUGINS: &[PluginType] = &[
 
 /// Types the field knows and this project has not built, with what to do instead.
 pub static NOT_BUILT: &[(&str, &str)] = &[
-    (
-        "precise-prefix-cache-producer",
-        "use `approx-prefix-cache-producer`, which engines' answers correct",
-    ),
-    ("precise-prefix-cache-scorer", "use `prefix-cache-scorer`"),
-    ("load-aware-scorer", "use `queue-scorer`"),
-    (
-        "lora-affinity-scorer",
-        "remove it: an adapter's requests already go only where `/v1/models` lists it",
-    ),
-    (
-        "context-length-aware",
-        "remove it, or put endpoints of one context length in a pool of their own",
-    ),
-    (
-        "endpoint-attribute-scorer",
-        "use `queue-scorer`, `running-requests-size-scorer` or `kv-cache-utilization-scorer`",
-    ),
     ("endpoint-attribute-filter", "use `utilization-filter`"),
-    (
-        "header-label-affinity-scorer",
-        "use `session-affinity-scorer`, or a pool for each label value",
-    ),
     (
         "topology-affinity-scorer",
         "remove it, or put each zone's endpoints in a pool of their own",
@@ -724,14 +922,17 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
         "mm-embeddings-cache-producer",
         "use `approx-prefix-cache-producer`: images are part of the prefix by their hash",
     ),
-    ("latency-scorer", "use `token-load-scorer`"),
+    (
+        "latency-scorer",
+        "use `latency-cost-scorer`, whose rates are learned from answers",
+    ),
     (
         "predicted-latency-producer",
-        "use `token-load-scorer` in place of `latency-scorer`",
+        "use `latency-cost-scorer` in place of `latency-scorer`: its rates are learned from answers",
     ),
     (
         "latency-slo-admitter",
-        "remove it: nothing is refused for its latency target",
+        "use `utilization-filter`, which refuses above fixed limits: requests have no priority here, so none is refused for its latency target",
     ),
     (
         "slo-headroom-tier-filter",
@@ -762,47 +963,18 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
         "multicluster-file-discovery",
         "list the endpoints under `pools` in prefixgate.yaml",
     ),
-    (
-        "session-affinity-filter",
-        "use `session-affinity-scorer` with a weight above the sum of the others",
-    ),
-    (
-        "decode-filter",
-        "remove it: prefill and decode are not split",
-    ),
-    (
-        "prefill-filter",
-        "remove it: prefill and decode are not split",
-    ),
     ("encode-filter", "remove it: encoding is not split off"),
-    (
-        "label-selector-filter",
-        "select endpoints where the pool is defined",
-    ),
-    (
-        "by-label-selector",
-        "select endpoints where the pool is defined",
-    ),
-    ("by-label", "select endpoints where the pool is defined"),
-    (
-        "header-based-testing-filter",
-        "remove it: a client cannot name its endpoint",
-    ),
     (
         "concurrency-detector",
         "use `utilization-filter` on `active-requests`",
     ),
     (
         "disagg-profile-handler",
-        "use `single-profile-handler`: prefill and decode are not split",
+        "use `single-profile-handler` and one profile with `decode-filter`: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
     ),
     (
         "pd-profile-handler",
-        "use `single-profile-handler`: prefill and decode are not split",
-    ),
-    (
-        "data-parallel-profile-handler",
-        "use `single-profile-handler`: every rank is an endpoint",
+        "use `single-profile-handler` and one profile with `decode-filter`: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
     ),
     (
         "header-profile-handler",
@@ -810,19 +982,19 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
     ),
     (
         "disagg-headers-handler",
-        "remove it: prefill and decode are not split",
+        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
     ),
     (
         "prefill-header-handler",
-        "remove it: prefill and decode are not split",
+        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
     ),
     (
         "prefix-based-pd-decider",
-        "remove it: prefill and decode are not split",
+        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
     ),
     (
         "always-disagg-pd-decider",
-        "remove it: prefill and decode are not split",
+        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
     ),
     (
         "always-disagg-multimodal-decider",
@@ -918,7 +1090,17 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        for plugin in PLUGINS.iter().filter(|p| p.name != "utilization-filter") {
+        let need_parameters = [
+            "utilization-filter",
+            "label-selector-filter",
+            "by-label",
+            "endpoint-attribute-scorer",
+            "header-label-affinity-scorer",
+        ];
+        for plugin in PLUGINS
+            .iter()
+            .filter(|p| !need_parameters.contains(&p.name))
+        {
             let none = Parameters::default();
             let built = (plugin.build)(&Input {
                 parameters: &none,

@@ -63,6 +63,7 @@ impl Profile {
         let mut headers: Vec<String> = scorers
             .iter()
             .flat_map(|s| s.scorer.plugin.headers())
+            .chain(filters.iter().flat_map(|f| f.plugin.headers()))
             .cloned()
             .collect();
         headers.sort_unstable();
@@ -113,6 +114,13 @@ impl Profile {
             || self.scorers.iter().any(|s| s.scorer.plugin.reads_scrape())
     }
 
+    /// Whether any plugin looks at adapters; if none does, [`Candidates::adapters`] stays empty.
+    pub fn reads_adapters(&self) -> bool {
+        self.scorers
+            .iter()
+            .any(|s| s.scorer.plugin.reads_adapters())
+    }
+
     /// Filters, scores and picks. `candidates` must not be empty.
     ///
     /// # Errors
@@ -136,6 +144,9 @@ impl Profile {
 
     /// Tells plugins with a memory who won; called once per pick, after the reservation holds.
     pub fn picked(&self, ask: &Ask<'_>, candidates: &Candidates, winner_row: usize) {
+        for filter in &self.filters {
+            filter.plugin.picked(ask, candidates, winner_row);
+        }
         for weighted in &self.scorers {
             weighted.scorer.plugin.picked(ask, candidates, winner_row);
         }
@@ -144,10 +155,22 @@ impl Profile {
     /// Response headers to set when `endpoint` answers: those of [`Decision::response_headers`] are the first
     /// preference's; ask again when a later one answered.
     pub fn response_headers(&self, endpoint: &EndpointInfo) -> Vec<(String, String)> {
-        self.scorers
+        let of_scorers = self
+            .scorers
             .iter()
-            .filter_map(|s| s.scorer.plugin.response_header(endpoint))
-            .collect()
+            .filter_map(|s| s.scorer.plugin.response_header(endpoint));
+        let of_filters = self
+            .filters
+            .iter()
+            .filter_map(|f| f.plugin.response_header(endpoint));
+        let mut headers: Vec<(String, String)> = Vec::new();
+        for header in of_scorers.chain(of_filters) {
+            // A session's filter and scorer say the same.
+            if !headers.contains(&header) {
+                headers.push(header);
+            }
+        }
+        headers
     }
 
     fn run_in(

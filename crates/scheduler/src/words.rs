@@ -64,6 +64,15 @@ fn figure(score: &ScoreReason, prompt_tokens: f32) -> String {
         units::LAST_COLD => format!("took a cold prompt {count} cold prompts ago"),
         units::SESSION if score.raw > 0.0 => "served this session before".to_owned(),
         units::SESSION => "did not serve this session".to_owned(),
+        units::ADAPTER if score.raw >= 1.0 => "runs the adapter".to_owned(),
+        units::ADAPTER if score.raw > 0.7 => "has room for the adapter".to_owned(),
+        units::ADAPTER if score.raw > 0.0 => "has requests waiting for the adapter".to_owned(),
+        units::ADAPTER => "has no room for the adapter".to_owned(),
+        units::CONTEXT if score.raw > 0.0 => "is meant for prompts of this length".to_owned(),
+        units::CONTEXT => "is meant for prompts of another length".to_owned(),
+        units::LABEL if score.raw > 0.0 => "has the label asked for".to_owned(),
+        units::LABEL => "has not the label asked for".to_owned(),
+        units::ATTRIBUTE => format!("{} {}", score.scorer, thousands(score.raw)),
         unit => format!("{count} {unit}"),
     }
 }

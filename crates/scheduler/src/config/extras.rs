@@ -7,20 +7,17 @@ use super::error::Problem;
 use super::instances::Instances;
 use super::located::At;
 use super::parsers::Parser;
-use super::wired;
 use super::wiring::Wiring;
+use super::{PRECISE_PREFIX_PRODUCER, wired};
 use crate::plugins::Kind;
 
 /// Added when a document leaves them out; the field adds the same.
-const STANDARD: [&str; 3] = [
-    "single-profile-handler",
-    "token-producer",
-    "approx-prefix-cache-producer",
-];
+const STANDARD: [&str; 2] = ["token-producer", "approx-prefix-cache-producer"];
 
-const PAIRS: [(&str, &str); 2] = [
+const PAIRS: [(&str, &str); 3] = [
     ("metrics-data-source", "core-metrics-extractor"),
     ("models-data-source", "models-data-extractor"),
+    ("endpoint-notification-source", PRECISE_PREFIX_PRODUCER),
 ];
 
 /// Checks every section but the profiles, and adds the plugins that are always there.
@@ -48,6 +45,7 @@ pub(crate) fn check(
         );
     }
     check_parsers(document, instances, problems, notes);
+    check_handlers(instances, problems, notes);
     for name in STANDARD.into_iter().chain(["inflight-load-producer"]) {
         if !instances.has(name) {
             instances.add(name);
@@ -59,6 +57,30 @@ pub(crate) fn check(
                 instances.add(name);
             }
         }
+    }
+}
+
+/// Exactly one profile handler, and what the accepted ones mean here.
+fn check_handlers(instances: &mut Instances, problems: &mut Vec<Problem>, notes: &mut Vec<String>) {
+    let handlers = instances
+        .all
+        .iter()
+        .filter(|instance| instance.r#type.kind == Kind::ProfileHandler);
+    if let Some(second) = handlers.clone().nth(1) {
+        let message = format!("`{}` is a second profile handler; keep one", second.name);
+        problems.push(Problem::at(&second.name, "plugins", message));
+    } else if handlers.count() == 0 {
+        instances.add("single-profile-handler");
+    }
+    if instances.has("data-parallel-profile-handler") {
+        let note = "data-parallel-profile-handler: every rank is an endpoint of its own and requests go to its own port, so `x-data-parallel-host-port` is not set";
+        notes.push(note.to_owned());
+    }
+    let precise = [PRECISE_PREFIX_PRODUCER, "precise-prefix-cache-scorer"];
+    for name in precise.into_iter().filter(|name| instances.has(name)) {
+        notes.push(format!(
+            "{name}: exact for endpoints whose cache events the pool follows (`kv_events`), by what they were sent for the others"
+        ));
     }
 }
 
@@ -88,7 +110,12 @@ fn check_data_layer(data: &DataLayer, instances: &Instances, problems: &mut Vec<
         let from = from.map(|instance| instance.r#type.name);
         for (position, extractor) in source.extractors.iter().enumerate() {
             let path = format!("{path}.extractors[{position}]");
-            let to = instances.resolve(&extractor.plugin_ref, &path, &[Kind::Extractor], problems);
+            let kinds: &[Kind] = match type_of(&extractor.plugin_ref, instances) {
+                // It listens to who comes and goes; everything else in this place is an extractor.
+                Some(PRECISE_PREFIX_PRODUCER) => &[Kind::Producer],
+                _ => &[Kind::Extractor],
+            };
+            let to = instances.resolve(&extractor.plugin_ref, &path, kinds, problems);
             if let (Some(from), Some(to)) = (from, to.map(|instance| instance.r#type.name))
                 && !PAIRS.contains(&(from, to))
             {

@@ -8,6 +8,7 @@ use super::located::At;
 use super::params::{Reference, Target};
 use super::suggest::hint;
 use super::wiring::Wiring;
+use super::{APPROX_PREFIX_PRODUCER, PRECISE_PREFIX_PRODUCER};
 use crate::plugins::{Input, Kind, NOT_BUILT, PLUGINS, Part, PluginType, find};
 
 /// One plugin instance; its part is taken when it finds its place.
@@ -212,6 +213,8 @@ impl Instances {
                     // The one there is, whatever it is called, is what the default means.
                     None if name == r#type => None,
                     Some(found) if found == r#type => None,
+                    // Both kinds of match come out of the same place.
+                    Some(PRECISE_PREFIX_PRODUCER) if r#type == APPROX_PREFIX_PRODUCER => None,
                     Some(found) => Some(format!(
                         "`{name}` is a `{found}`, not a `{type}`",
                         r#type = r#type
@@ -237,10 +240,23 @@ impl Instances {
     pub(crate) fn wiring(&mut self) -> Wiring {
         let mut wiring = Wiring::default();
         for instance in &mut self.all {
-            if let Some(Part::Wire(_)) = instance.part
-                && let Some(Part::Wire(apply)) = instance.part.take()
-            {
-                apply(&mut wiring);
+            match instance.part.take() {
+                Some(Part::Wire(apply)) => apply(&mut wiring),
+                Some(Part::Scorer {
+                    scorer,
+                    filter,
+                    wire,
+                }) => {
+                    if let Some(apply) = wire {
+                        apply(&mut wiring);
+                    }
+                    instance.part = Some(Part::Scorer {
+                        scorer,
+                        filter,
+                        wire: None,
+                    });
+                }
+                other => instance.part = other,
             }
         }
         wiring

@@ -8,6 +8,7 @@ mod instances;
 mod located;
 pub(crate) mod params;
 mod parsers;
+pub(crate) mod precise;
 mod presets;
 mod profile;
 mod schema;
@@ -34,4 +35,5 @@ pub use wiring::{InflightWiring, PrefixWiring, ScrapeWiring, Wiring};
 pub use yaml::yaml_problem;
 
 pub(crate) const APPROX_PREFIX_PRODUCER: &str = "approx-prefix-cache-producer";
+pub(crate) const PRECISE_PREFIX_PRODUCER: &str = "precise-prefix-cache-producer";
 pub(crate) const INFLIGHT_LOAD_PRODUCER: &str = "inflight-load-producer";

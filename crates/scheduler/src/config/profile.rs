@@ -162,7 +162,11 @@ fn assemble(spec: &ProfileSpec, instances: &mut Instances) -> Option<Profile> {
         let name: Arc<str> = plugin.plugin_ref.as_str().into();
         match instances.all[index].part.take()? {
             Part::Filter(plugin) => filters.push(Named::<dyn Filter> { name, plugin }),
-            Part::Scorer(scorer) => {
+            Part::Scorer { scorer, filter, .. } => {
+                if let Some(plugin) = filter {
+                    let name = Arc::clone(&name);
+                    filters.push(Named::<dyn Filter> { name, plugin });
+                }
                 let weight = plugin
                     .weight
                     .as_ref()

@@ -1,8 +1,13 @@
 //! How good is each candidate, by one measure?
 
 pub(crate) mod active_request;
+pub(crate) mod context_length;
+pub(crate) mod endpoint_attribute;
+pub(crate) mod header_label;
 pub(crate) mod kv_cache;
 pub(crate) mod latency_cost;
+pub(crate) mod load_aware;
+pub(crate) mod lora_affinity;
 pub(crate) mod no_hit_lru;
 pub(crate) mod prefix_cache;
 pub(crate) mod queue;
@@ -23,6 +28,10 @@ pub(crate) mod units {
     pub(crate) const LOAD_TOKENS: &str = "tokens to prefill";
     pub(crate) const LAST_COLD: &str = "th cold request ago";
     pub(crate) const COST_MS: &str = "ms expected";
+    pub(crate) const ADAPTER: &str = "adapter here";
+    pub(crate) const ATTRIBUTE: &str = "as measured";
+    pub(crate) const CONTEXT: &str = "context length fits";
+    pub(crate) const LABEL: &str = "label fits";
     pub(crate) const SESSION: &str = "session here";
 }
 

@@ -1,4 +1,6 @@
 //! Where did this session go before?
+//!
+//! As a scorer a preference, as a filter an order that holds while the endpoint is a candidate.
 
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::sessions::Sessions;
 use super::units;
 use crate::config::{ParamError, params};
-use crate::{Ask, Candidates, EndpointInfo, Raw, Scorer};
+use crate::headers::header_name;
+use crate::{Ask, Candidates, EndpointInfo, Filter, Raw, Rng, Scorer};
 
-/// Parameters of `session-affinity-scorer`.
+/// Parameters of `session-affinity-scorer` and `session-affinity-filter`.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Params {
@@ -103,7 +106,7 @@ impl SessionAffinity {
     pub(crate) fn new(params: &Params) -> Result<Self, ParamError> {
         match params.strategy {
             Strategy::EncodedEndpointHeader => Ok(Self {
-                headers: vec![header("headerName", &params.header_name)?],
+                headers: vec![header_name("headerName", &params.header_name)?],
                 sessions: None,
             }),
             Strategy::SessionId => {
@@ -114,7 +117,7 @@ impl SessionAffinity {
                 }
                 let headers = sources
                     .iter()
-                    .map(|s| header("sources", &s.header))
+                    .map(|s| header_name("sources", &s.header))
                     .collect::<Result<_, _>>()?;
                 let ttl = block
                     .eviction_ttl_seconds
@@ -136,9 +139,25 @@ impl SessionAffinity {
 
     fn session<'a>(&self, ask: &Ask<'a>) -> Option<&'a str> {
         self.headers.iter().find_map(|wanted| {
-            let (_, value) = ask.headers.iter().find(|(name, _)| name == wanted)?;
-            (!value.is_empty()).then_some(*value)
+            let value = ask.header(wanted)?;
+            (!value.is_empty()).then_some(value)
         })
+    }
+
+    fn bind(&self, ask: &Ask<'_>, candidates: &Candidates, winner: usize) {
+        if let (Some(sessions), Some(session)) = (&self.sessions, self.session(ask)) {
+            sessions.bind(session, candidates.info(winner).slot, ask.now);
+        }
+    }
+
+    fn token(&self, endpoint: &EndpointInfo) -> Option<(String, String)> {
+        match self.sessions {
+            None => Some((
+                self.headers[0].clone(),
+                STANDARD.encode(endpoint.name.as_bytes()),
+            )),
+            Some(_) => None,
+        }
     }
 
     fn bound_row(&self, ask: &Ask<'_>, candidates: &Candidates) -> Option<usize> {
@@ -154,14 +173,6 @@ impl SessionAffinity {
             }
         }
     }
-}
-
-fn header(parameter: &'static str, name: &str) -> Result<String, ParamError> {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(token) {
-        return Err(ParamError::new(parameter, "must be a header name"));
-    }
-    Ok(name.to_ascii_lowercase())
 }
 
 fn seconds(parameter: &'static str, value: f64) -> Result<Duration, ParamError> {
@@ -196,19 +207,45 @@ impl Scorer for SessionAffinity {
     }
 
     fn picked(&self, ask: &Ask<'_>, candidates: &Candidates, winner: usize) {
-        if let (Some(sessions), Some(session)) = (&self.sessions, self.session(ask)) {
-            sessions.bind(session, candidates.info(winner).slot, ask.now);
-        }
+        self.bind(ask, candidates, winner);
     }
 
     fn response_header(&self, endpoint: &EndpointInfo) -> Option<(String, String)> {
-        match self.sessions {
-            None => Some((
-                self.headers[0].clone(),
-                STANDARD.encode(endpoint.name.as_bytes()),
-            )),
-            Some(_) => None,
+        self.token(endpoint)
+    }
+
+    fn headers(&self) -> &[String] {
+        &self.headers
+    }
+}
+
+impl Filter for SessionAffinity {
+    fn filter(&self, ask: &Ask<'_>, candidates: &Candidates, _rng: &mut Rng, keep: &mut [bool]) {
+        let bound = self.bound_row(ask, candidates).filter(|row| keep[*row]);
+        if let Some(bound) = bound {
+            keep.fill(false);
+            keep[bound] = true;
         }
+    }
+
+    fn reason(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        _before: &[bool],
+        _row: usize,
+    ) -> String {
+        let bound = self.bound_row(ask, candidates);
+        let name = bound.map(|row| &*candidates.info(row).name);
+        format!("the session is bound to {}", name.unwrap_or_default())
+    }
+
+    fn picked(&self, ask: &Ask<'_>, candidates: &Candidates, winner: usize) {
+        self.bind(ask, candidates, winner);
+    }
+
+    fn response_header(&self, endpoint: &EndpointInfo) -> Option<(String, String)> {
+        self.token(endpoint)
     }
 
     fn headers(&self) -> &[String] {

@@ -47,7 +47,8 @@ fn presets_are_what_they_say() {
         "least-requests",
         "active-request-scorer 1.0 > max-score-picker",
     );
-    assert_eq!(PRESETS.len(), 6);
+    check("adaptive", "latency-cost-scorer 1.0 > max-score-picker");
+    assert_eq!(PRESETS.len(), 7);
     let neither = compile(&SchedulingConfig::default(), 0).unwrap();
     assert!(neither.profile.to_string().starts_with("overload-guard > "));
 }
@@ -242,8 +243,8 @@ fn the_reference_tells_of_every_plugin() {
         "unknown plugin type `queue-scorr`; did you mean `queue-scorer`?",
     );
     check(
-        "load-aware-scorer",
-        "`load-aware-scorer` is not built; use `queue-scorer`",
+        "topology-affinity-scorer",
+        "`topology-affinity-scorer` is not built; remove it, or put each zone's endpoints in a pool of their own",
     );
     assert!(text.contains("| `matchLengthWeight` | `0.0` |"));
     assert!(text.contains("| `maxNumOfEndpoints` | none |"));

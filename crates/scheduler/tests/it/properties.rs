@@ -21,6 +21,18 @@ plugins:
 - type: token-load-scorer
 - type: no-hit-lru-scorer
 - type: session-affinity-scorer
+- type: session-affinity-filter
+- type: header-based-testing-filter
+- type: decode-filter
+- type: load-aware-scorer
+- type: lora-affinity-scorer
+- type: precise-prefix-cache-scorer
+- type: context-length-aware
+- type: latency-cost-scorer
+- {type: header-label-affinity-scorer, parameters: {headerName: x-tier, labelKey: tier}}
+- {name: lowest-wait, type: endpoint-attribute-scorer, parameters: {attributeKey: waiting-queue, algorithm: {type: linear_lower_is_better}}}
+- {name: rates, type: endpoint-attribute-scorer, parameters: {attributeKey: decode-ms-per-token, algorithm: {type: linear_higher_is_better}}}
+- {name: fixed, type: endpoint-attribute-scorer, parameters: {attributeKey: kv-cache-utilization, algorithm: {type: linear_lower_is_better, normalization: {fixedRange: {min: 0, max: 1}}}}}
 - type: PICKER
 ";
 
@@ -42,7 +54,7 @@ fn figure() -> impl Strategy<Value = f32> {
 
 fn candidates() -> impl Strategy<Value = Candidates> {
     (1_usize..40).prop_flat_map(|n| {
-        let columns = proptest::collection::vec(proptest::collection::vec(figure(), n), 9);
+        let columns = proptest::collection::vec(proptest::collection::vec(figure(), n), 10);
         let picks = proptest::collection::vec(0_u64..5, n);
         (columns, picks).prop_map(move |(columns, picks)| {
             let mut rows = idle(n);
@@ -59,7 +71,7 @@ fn candidates() -> impl Strategy<Value = Candidates> {
                 &mut rows.prefill_ms_per_token,
                 &mut rows.decode_ms_per_token,
             ] {
-                *column = columns.next().expect("nine columns");
+                *column = columns.next().expect("ten columns");
             }
             rows.last_pick = picks;
             rows

@@ -34,6 +34,7 @@ pub(crate) fn idle(n: usize) -> Candidates {
         matched_tokens: vec![0.0; n],
         prefill_ms_per_token: vec![0.1; n],
         decode_ms_per_token: vec![10.0; n],
+        adapters: Vec::new(),
         last_pick: vec![0; n],
     }
 }
