@@ -8,11 +8,18 @@ use super::instances::Instances;
 use super::located::At;
 use super::parsers::Parser;
 use super::wiring::Wiring;
-use super::{PRECISE_PREFIX_PRODUCER, wired};
+use super::{APPROX_PREFIX_PRODUCER, PRECISE_PREFIX_PRODUCER, PRECISE_PREFIX_SCORER, wired};
 use crate::plugins::Kind;
 
 /// Added when a document leaves them out; the field adds the same.
-const STANDARD: [&str; 2] = ["token-producer", "approx-prefix-cache-producer"];
+const STANDARD: [&str; 2] = ["token-producer", "inflight-load-producer"];
+
+/// Types that say where prefix matches come from; the first is added where there is none.
+const MATCHES: [&str; 3] = [
+    APPROX_PREFIX_PRODUCER,
+    PRECISE_PREFIX_PRODUCER,
+    PRECISE_PREFIX_SCORER,
+];
 
 const PAIRS: [(&str, &str); 3] = [
     ("metrics-data-source", "core-metrics-extractor"),
@@ -46,7 +53,10 @@ pub(crate) fn check(
     }
     check_parsers(document, instances, problems, notes);
     check_handlers(instances, problems, notes);
-    for name in STANDARD.into_iter().chain(["inflight-load-producer"]) {
+    if !MATCHES.into_iter().any(|name| instances.has(name)) {
+        instances.add(APPROX_PREFIX_PRODUCER);
+    }
+    for name in STANDARD {
         if !instances.has(name) {
             instances.add(name);
         }
@@ -76,8 +86,11 @@ fn check_handlers(instances: &mut Instances, problems: &mut Vec<Problem>, notes:
         let note = "data-parallel-profile-handler: every rank is an endpoint of its own and requests go to its own port, so `x-data-parallel-host-port` is not set";
         notes.push(note.to_owned());
     }
-    let precise = [PRECISE_PREFIX_PRODUCER, "precise-prefix-cache-scorer"];
-    for name in precise.into_iter().filter(|name| instances.has(name)) {
+    for name in MATCHES
+        .into_iter()
+        .skip(1)
+        .filter(|name| instances.has(name))
+    {
         notes.push(format!(
             "{name}: exact for endpoints whose cache events the pool follows (`kv_events`), by what they were sent for the others"
         ));

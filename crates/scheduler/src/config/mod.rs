@@ -36,4 +36,5 @@ pub use yaml::yaml_problem;
 
 pub(crate) const APPROX_PREFIX_PRODUCER: &str = "approx-prefix-cache-producer";
 pub(crate) const PRECISE_PREFIX_PRODUCER: &str = "precise-prefix-cache-producer";
+pub(crate) const PRECISE_PREFIX_SCORER: &str = "precise-prefix-cache-scorer";
 pub(crate) const INFLIGHT_LOAD_PRODUCER: &str = "inflight-load-producer";

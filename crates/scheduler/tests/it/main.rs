@@ -2,5 +2,6 @@
 
 mod decide;
 mod documents;
+mod llm_d;
 mod properties;
 mod rows;
