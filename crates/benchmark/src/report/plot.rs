@@ -71,11 +71,13 @@ impl Chart {
             return format!("<p>{}: nothing to draw</p>\n", escape(&self.title));
         }
         let max = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(0.0, f64::max);
-        let low_y = all().map(|point| point.1).fold(f64::MAX, f64::min);
+        // A logarithm has no place for 0: such points lie on the axis.
+        let above_0 = all().map(|point| point.1).filter(|y| *y > 0.0);
+        let low_y = above_0.fold(f64::INFINITY, f64::min).min(1e12);
         let scale = Scale {
             x: top_of_axis(max(|point| point.0)),
             y: if self.log_y {
-                10_f64.powf(max(|point| point.1).log10().ceil())
+                10_f64.powf(max(|point| point.1).max(low_y).log10().ceil())
             } else {
                 top_of_axis(max(|point| point.1))
             },
@@ -140,7 +142,7 @@ impl Scale {
 
     fn py(&self, y: f64) -> f64 {
         let share = match self.low_y {
-            Some(low) => (y.log10() - low.log10()) / (self.y.log10() - low.log10()).max(1e-9),
+            Some(low) => (y.max(low) / low).log10() / (self.y / low).log10().max(1e-9),
             None => y / self.y,
         };
         HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * share
