@@ -86,6 +86,11 @@ fn check_handlers(instances: &mut Instances, problems: &mut Vec<Problem>, notes:
         let note = "data-parallel-profile-handler: every rank is an endpoint of its own and requests go to its own port, so `x-data-parallel-host-port` is not set";
         notes.push(note.to_owned());
     }
+    note_matches(instances, notes);
+}
+
+/// Whoever is declared to know matches, they come out of one place here.
+fn note_matches(instances: &Instances, notes: &mut Vec<String>) {
     for name in MATCHES
         .into_iter()
         .skip(1)
@@ -93,6 +98,14 @@ fn check_handlers(instances: &mut Instances, problems: &mut Vec<Problem>, notes:
     {
         notes.push(format!(
             "{name}: exact for endpoints whose cache events the pool follows (`kv_events`), by what they were sent for the others"
+        ));
+    }
+    let types = instances.all.iter().map(|instance| instance.r#type.name);
+    let declared: Vec<&str> = types.filter(|name| MATCHES.contains(name)).collect();
+    if let [_, .., last] = declared.as_slice() {
+        notes.push(format!(
+            "{} read the same matches here; the block size of the last, {last}, counts",
+            declared.join(" and ")
         ));
     }
 }

@@ -117,6 +117,16 @@ fn precise_counts_our_requests_instead_of_the_engines_queue() {
             .iter()
             .any(|note| note.contains("`kv_events`"))
     );
+    let both = text.replace(
+        "- {type: single",
+        "- {type: approx-prefix-cache-producer}\n- {type: single",
+    );
+    let both = self::compiled(&both).expect("accepted");
+    assert_eq!(both.wiring.prefix.block_size_tokens, 64);
+    assert_eq!(
+        both.notes[1],
+        "approx-prefix-cache-producer and precise-prefix-cache-producer read the same matches here; the block size of the last, precise-prefix-cache-producer, counts"
+    );
     let wrapper = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- {type: precise-prefix-cache-scorer, parameters: {tokenProcessorConfig: {blockSizeTokens: 32}}}";
     let compiled = self::compiled(wrapper).expect("accepted");
     assert_eq!(compiled.wiring.prefix.block_size_tokens, 32);
@@ -169,6 +179,19 @@ fn data_parallel_ranks_are_endpoints() {
     check(text, &ask(), &candidates, 1, 0);
     let notes = compiled(text).expect("accepted").notes;
     assert!(notes[0].contains("every rank is an endpoint"), "{notes:?}");
+}
+
+#[test]
+fn one_profile_handler_is_enough() {
+    let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- {type: single-profile-handler}\n- {type: data-parallel-profile-handler, parameters: {primaryPort: 8000}}";
+    check_refused(
+        text,
+        "line 5, plugins[1].parameters.primaryPort: not honoured: requests go to the port of the rank's own endpoint; remove it",
+    );
+    check_refused(
+        &text.replace(", parameters: {primaryPort: 8000}", ""),
+        "line 5, plugins: `data-parallel-profile-handler` is a second profile handler; keep one",
+    );
 }
 
 #[test]
@@ -262,5 +285,35 @@ fn lengths_and_figures_are_compared() {
     assert_eq!(
         winner(&self::profile(&by_load), &ask(), &warm_and_busy(9.0, 4.0)),
         1
+    );
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused_by_name() {
+    let check = |plugin: &str, expected: &str| {
+        let text = format!(
+            "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- {plugin}"
+        );
+        check_refused(&text, &format!("line 4, plugins[0].{expected}"));
+    };
+    check(
+        "{type: precise-prefix-cache-scorer, parameters: {kvEventsConfig: {topicFilter: kv}}}",
+        "parameters.kvEventsConfig: not honoured: where cache events come from is the pool's `kv_events` in prefixgate.yaml",
+    );
+    check(
+        "{type: precise-prefix-cache-producer, parameters: {speculativeIndexing: false}}",
+        "parameters.speculativeIndexing: not honoured: what was sent always counts until the engine's own word arrives; remove it",
+    );
+    check(
+        "{type: header-label-affinity-scorer, parameters: {headerName: x-tier}}",
+        "parameters.labelKey: names the label to compare",
+    );
+    check(
+        "{type: label-selector-filter}",
+        "parameters.matchLabels: needs at least one label, or `matchExpressions`",
+    );
+    check(
+        "{type: by-label, parameters: {label: tier}}",
+        "parameters.validValues: needs at least one value, or `allowsNoLabel`",
     );
 }
