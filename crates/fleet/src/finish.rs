@@ -46,6 +46,10 @@ impl Fleet {
         }
         SlotState::give_back(&state.active_tokens, reservation.load_tokens);
         SlotState::give_back(&state.active_requests, 1);
+        if state.active_requests.load(Relaxed) == 0 {
+            // With nobody there, no prefill is going on either, whatever was expected of it.
+            state.unseen_prefill_until_us.store(0, Relaxed);
+        }
         state
             .tokens_ended
             .fetch_add(u64::from(reservation.context_tokens), Relaxed);
