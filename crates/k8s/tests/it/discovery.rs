@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s::discovery::{ClusterView, Discovery, DiscoveryConfig, follow};
+use k8s::discovery::{ClusterView, Discovery, DiscoveryConfig, SourceStatus, follow};
 use k8s_testbed::{ApiServer, Fault};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -60,14 +60,27 @@ async fn seen(found: &mut Discovery, expected: &[&str]) -> Arc<ClusterView> {
     Arc::clone(view.as_ref().unwrap())
 }
 
-/// Waits until every source says this of itself.
-async fn connected(found: &Discovery, wanted: bool) {
+/// Waits until the source `name` says that it is cut off; what it says then.
+async fn cut_off(found: &Discovery, name: &str) -> SourceStatus {
+    let said = async {
+        loop {
+            let sources = found.sources();
+            let mut cut = sources
+                .into_iter()
+                .filter(|source| source.name == name && !source.connected);
+            if let Some(source) = cut.next() {
+                return source;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, said).await.expect("in time")
+}
+
+/// Waits until every source is connected.
+async fn connected(found: &Discovery) {
     let all = async {
-        while !found
-            .sources()
-            .iter()
-            .all(|source| source.connected == wanted)
-        {
+        while !found.sources().iter().all(|source| source.connected) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
@@ -110,24 +123,22 @@ async fn without_an_api_server_the_last_view_stays_and_says_so() {
     furnish(&server);
     let (mut found, ..) = started(client);
     seen(&mut found, &["10.0.0.1:8000"]).await;
-    connected(&found, true).await;
+    connected(&found).await;
     server.inject(Fault::Away {
         for_how_long: Duration::from_millis(500),
     });
-    connected(&found, false).await;
+    let pods = cut_off(&found, "pods").await;
     assert_eq!(
         addresses(found.views.borrow().as_ref().unwrap()),
         ["10.0.0.1:8000"]
     );
-    let sources = found.sources();
-    let pods = sources.iter().find(|source| source.name == "pods").unwrap();
     assert!(
         pods.synced && pods.failures > 0 && pods.error.is_some() && pods.objects == 1,
         "{pods:?}"
     );
     server.client().create(PODS, &pod("b", "10.0.0.2")).unwrap();
     seen(&mut found, &["10.0.0.1:8000", "10.0.0.2:8000"]).await;
-    connected(&found, true).await;
+    connected(&found).await;
 }
 
 #[tokio::test]
