@@ -162,7 +162,16 @@ impl Naive {
                         let clock = self.clock;
                         let default = self.default_capacity;
                         let seat = self.seats.get_mut(&seat.0).expect("is there");
-                        marks(symbols.len()).for_each(|len| {
+                        let capacity = u64::from(seat.capacity.unwrap_or(default));
+                        // What cannot fit anyway pushes nobody out.
+                        let mut room = capacity;
+                        let fits = marks(symbols.len()).take_while(|len| {
+                            let weight = weight(*len);
+                            let fits = weight <= room;
+                            room = room.saturating_sub(weight);
+                            fits
+                        });
+                        fits.for_each(|len| {
                             seat.used.insert(symbols[..len].to_vec(), clock);
                         });
                         evict(seat, default);
