@@ -48,7 +48,7 @@ impl Fingerprint {
         let salt = cache_salt.or(view.cache_salt.as_deref());
         Self {
             chains: chains(view, pool, &model, salt),
-            token_chains: prompts.chains(pool, adapter(pool, &model), salt),
+            token_chains: prompts.chains(pool, || adapter(pool, &model), salt),
             model,
             prompt_tokens: counted_tokens(&view.prompt),
             max_tokens: view

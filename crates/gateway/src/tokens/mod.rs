@@ -276,17 +276,18 @@ pub(crate) async fn of(
 }
 
 impl Prompts {
-    /// Hashed for `pool`'s endpoints; empty where they are another pool's tokens.
-    pub(crate) fn chains(
+    /// Hashed for `pool`'s endpoints; empty where they are another pool's tokens. `lora` is asked for only where there
+    /// is something to hash: finding it looks through every endpoint.
+    pub(crate) fn chains<'m>(
         &self,
         pool: &Pool,
-        lora: Option<&str>,
+        lora: impl FnOnce() -> Option<&'m str>,
         salt: Option<&str>,
     ) -> Vec<TokenChain> {
         if self.pool.as_ref() != Some(&pool.name) {
             return Vec::new();
         }
-        let exact = pool.fleet().exact();
+        let (exact, lora) = (pool.fleet().exact(), lora());
         let chain = |ids: &Vec<u32>| {
             exact.chain(&TokenPrompt {
                 token_ids: ids,
