@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine_api::openai::Route;
+use engine_api::openai::{RequestView, Route};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -100,19 +100,17 @@ async fn travel(
     let mut payload = tokio::time::timeout_at(deadline, receiving)
         .await
         .unwrap_or(Err(Refusal::BodySlow))?;
-    let prompts = tokenize(gateway, &entered, &inbound, route, &payload).await;
-    let decided = decide(
-        gateway,
-        &entered,
-        &inbound,
-        route,
-        &payload,
-        &Terms {
-            prompts,
+    let decided = {
+        let view = parse::view(route, &payload)?;
+        let view = view.as_ref();
+        let terms = Terms {
+            prompts: tokenize(gateway, &entered, &inbound, route, view, &payload).await,
             ..Terms::default()
-        },
-        record,
-    )?;
+        };
+        decide(
+            gateway, &entered, &inbound, route, view, &payload, &terms, record,
+        )?
+    };
     if let Some(rewritten) = decided.rewritten {
         payload = Payload::Whole(rewritten);
     }
@@ -159,28 +157,26 @@ pub(crate) async fn tokenize(
     entered: &Entered,
     inbound: &Inbound,
     route: Route,
+    view: Option<&RequestView<'_>>,
     payload: &Payload,
 ) -> Prompts {
     let Entered { routes, place } = entered;
-    let Payload::Whole(body) = payload else {
+    let (Payload::Whole(body), Some(view)) = (payload, view) else {
         return Prompts::default();
     };
     if !routes.pools.iter().any(|pool| tokens::wanted(pool)) {
         return Prompts::default();
     }
-    let Ok(Some(view)) = parse::view(route, payload) else {
+    let Ok(home) = sticky::home(gateway, inbound, Some(view)) else {
         return Prompts::default();
     };
-    let Ok(home) = sticky::home(gateway, inbound, Some(&view)) else {
-        return Prompts::default();
-    };
-    match parse::choose(routes, place, inbound.path(), Some(&view), home.as_ref()) {
-        Ok(pool) if tokens::wanted(&pool) => tokens::of(gateway, &pool, &view, route, body).await,
+    match parse::choose(routes, place, inbound.path(), Some(view), home.as_ref()) {
+        Ok(pool) if tokens::wanted(&pool) => tokens::of(gateway, &pool, view, route, body).await,
         _ => Prompts::default(),
     }
 }
 
-/// Parse, admit, fingerprint, pick: everything between a whole request and the endpoint it goes to.
+/// Admit, fingerprint, pick: everything between a request that was read and the endpoint it goes to.
 ///
 /// # Errors
 /// Every reason not to send it anywhere.
@@ -189,34 +185,33 @@ pub(crate) fn decide(
     entered: &Entered,
     inbound: &Inbound,
     route: Route,
+    view: Option<&RequestView<'_>>,
     payload: &Payload,
     terms: &Terms,
     record: &mut Record,
 ) -> Result<Decided, Refusal> {
     let Entered { routes, place } = entered;
-    let view = parse::view(route, payload)?;
     if terms.model_required
-        && let Some(view) = &view
+        && let Some(view) = view
         && view.model.as_deref().unwrap_or_default().is_empty()
     {
         return Err(Refusal::ModelMissing);
     }
-    let home = sticky::home(gateway, inbound, view.as_ref())?;
-    let pool = parse::choose(routes, place, inbound.path(), view.as_ref(), home.as_ref())?;
+    let home = sticky::home(gateway, inbound, view)?;
+    let pool = parse::choose(routes, place, inbound.path(), view, home.as_ref())?;
     if pool.route.parsers.claim(inbound.path()).is_none() {
         return Err(Refusal::Unclaimed);
     }
     let salt = access::cache_salt(&pool, &inbound.headers)?;
-    record.about(&pool, route, view.as_ref());
+    record.about(&pool, route, view);
 
     record.permit = Some(gateway.admit()?);
 
     let begun = gateway.clock.now();
-    let mut fingerprint =
-        Fingerprint::of(view.as_ref(), &pool, salt, &inbound.headers, &terms.prompts);
+    let mut fingerprint = Fingerprint::of(view, &pool, salt, &inbound.headers, &terms.prompts);
     let shown = gateway.config.response_headers && inbound.wants_explanation();
     fingerprint.explain = shown || terms.explain;
-    let rewritten = parse::rewrite(&pool, view.as_ref(), salt, payload)?;
+    let rewritten = parse::rewrite(&pool, view, salt, payload)?;
 
     let picked = pick::pick(gateway, &pool, &fingerprint, home.as_ref(), &terms.among)?;
     record.decided(&picked, gateway.clock.now().saturating_sub(begun));

@@ -199,6 +199,7 @@ impl Collecting {
             Some((body, undo)) => (Payload::Whole(body), Some(undo)),
             None => (Payload::Whole(whole.clone()), None),
         };
+        let view = parse::view(self.route, &payload)?;
         let terms = Terms {
             among: self.among.clone(),
             model_required: true,
@@ -208,6 +209,7 @@ impl Collecting {
                 &self.entered,
                 &self.inbound,
                 self.route,
+                view.as_ref(),
                 &payload,
             )
             .await,
@@ -217,10 +219,12 @@ impl Collecting {
             &self.entered,
             &self.inbound,
             self.route,
+            view.as_ref(),
             &payload,
             &terms,
             &mut self.record,
         )?;
+        drop(view);
         let spliced = match payload {
             Payload::Whole(body) if undo.is_some() => Some(body),
             _ => None,
