@@ -1,5 +1,6 @@
 //! What does the end of an attempt teach?
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -16,12 +17,16 @@ impl Fleet {
             return;
         }
         reservation.first_byte_at = Some(now);
+        let ttft = now.saturating_sub(reservation.picked_at);
+        let state = Arc::clone(&reservation.state);
+        let streamed = reservation.stream;
+        let booked = &mut reservation.booked;
+        (state.forecast).first_byte(&self.pool_rates, booked, streamed, ttft, now);
         if reservation.stream {
             SlotState::give_back(
                 &reservation.state.queued_tokens,
                 u64::from(reservation.uncached_tokens),
             );
-            let ttft = now.saturating_sub(reservation.picked_at);
             observe_prefill(
                 &reservation.state,
                 ttft,
@@ -54,6 +59,8 @@ impl Fleet {
             .tokens_ended
             .fetch_add(u64::from(reservation.context_tokens), Relaxed);
         state.ends.fetch_add(1, Relaxed);
+        let answer = whole_answer(&reservation, outcome, now);
+        (state.forecast).finished(&self.pool_rates, &reservation.booked, answer);
         if confirmed {
             self.learn_output(&reservation, outcome, now);
             self.learn(&reservation, outcome);
@@ -174,4 +181,21 @@ impl Fleet {
             self.index.confirm(again);
         }
     }
+}
+
+/// Time from first to last byte and output tokens of an answer that came whole and in pieces.
+fn whole_answer(
+    reservation: &Reservation,
+    outcome: Outcome,
+    now: Duration,
+) -> Option<(Duration, u64)> {
+    let (End::Complete { .. }, Some(usage), Some(first), true) = (
+        outcome.end,
+        outcome.usage,
+        reservation.first_byte_at,
+        reservation.stream,
+    ) else {
+        return None;
+    };
+    Some((now.saturating_sub(first), usage.completion_tokens))
 }

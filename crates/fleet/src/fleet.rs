@@ -10,6 +10,7 @@ use kv_index::{ApproximateIndex, BLOCK_BYTES, HashSeed, IndexConfig, Slot};
 use parking_lot::Mutex;
 use scheduler::Profile;
 
+use crate::forecast::PoolRates;
 use crate::learn::{DEFAULT_BYTES_PER_TOKEN, Ratios};
 use crate::member::Members;
 use crate::slot_state::AtomicF64;
@@ -30,6 +31,7 @@ pub struct Fleet {
     pub(crate) exact: ExactIndex,
     pub(crate) exact_writer: Mutex<ExactWriter>,
     pub(crate) ratios: Ratios,
+    pub(crate) pool_rates: PoolRates,
     /// Output tokens of an answer, learned; 0 for not yet.
     pub(crate) output_tokens: AtomicF64,
     /// Picks ever, over all endpoints.
@@ -61,6 +63,7 @@ impl Fleet {
             exact,
             exact_writer: Mutex::new(exact_writer),
             ratios: Ratios::default(),
+            pool_rates: PoolRates::default(),
             output_tokens: AtomicF64::default(),
             sequence: AtomicU64::new(0),
         }

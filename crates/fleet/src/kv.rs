@@ -19,13 +19,19 @@ pub enum KvMode {
     /// Its engine's events, without a gap.
     Exact,
     /// Events are expected but cannot be relied on now: our own routing history stands in.
-    Stale { reason: Arc<str> },
+    Stale {
+        /// One word for it, for metrics and rules.
+        cause: &'static str,
+        /// The same for an operator, with figures and what to do.
+        reason: Arc<str>,
+    },
 }
 
 impl KvMode {
-    /// Stale for that reason.
-    pub fn stale(reason: impl AsRef<str>) -> Self {
+    /// Stale for that reason, in one word and in full.
+    pub fn stale(cause: &'static str, reason: impl AsRef<str>) -> Self {
         Self::Stale {
+            cause,
             reason: Arc::from(reason.as_ref()),
         }
     }
@@ -45,7 +51,15 @@ impl KvMode {
 
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Stale { reason } => Some(reason),
+            Self::Stale { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// Why it is stale, in one word.
+    pub fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Stale { cause, .. } => Some(cause),
             _ => None,
         }
     }
@@ -56,7 +70,10 @@ impl KvMode {
 pub struct KvReport {
     /// `exact`, `approximate`, `stale`
     pub mode: String,
-    /// Why it is stale.
+    /// Why it is stale, in one word: `silent`, `gap`, `disconnected`, …
+    #[serde(default)]
+    pub cause: Option<String>,
+    /// Why it is stale, with figures and what to do.
     pub reason: Option<String>,
     /// Blocks its engine says it holds, of the engine's own size.
     pub gpu_blocks: u64,
@@ -89,6 +106,7 @@ impl KvReport {
             |at: Duration| u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX);
         Self {
             mode: mode.name().to_owned(),
+            cause: mode.cause().map(str::to_owned),
             reason: mode.reason().map(str::to_owned),
             gpu_blocks: stats.held_blocks[Tier::Gpu.index()],
             cpu_blocks: stats.held_blocks[Tier::Cpu.index()],
@@ -140,7 +158,7 @@ impl Fleet {
         if applied.refused_blocks > 0 {
             self.clear_kv(slot);
             let reason = "its blocks do not fit into the index's memory cap (index_max_bytes)";
-            self.set_kv_mode(slot, KvMode::stale(reason), now);
+            self.set_kv_mode(slot, KvMode::stale("no_room", reason), now);
         }
         applied
     }

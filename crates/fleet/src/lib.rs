@@ -14,6 +14,7 @@ mod config;
 mod event;
 mod finish;
 mod fleet;
+mod forecast;
 mod kv;
 mod learn;
 mod member;

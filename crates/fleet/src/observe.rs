@@ -42,6 +42,7 @@ impl Member {
         *self.state.prefill_sums.lock() = (0.0, 0.0);
         self.state.decode_ms_per_token.set(0.0);
         self.state.unseen_prefill_until_us.store(0, Relaxed);
+        self.state.forecast.restarted();
     }
 
     pub(crate) fn sample_hits(&mut self, metrics: &EngineMetrics, now: Duration) {

@@ -10,6 +10,7 @@ use kv_index::exact::{ExactMatches, Sent, TokenChain};
 use kv_index::{BLOCK_BYTES, Chain, Matches, Placement, Slot};
 use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng};
 
+use crate::forecast::{Booked, Work};
 use crate::learn::DEFAULT_BYTES_PER_TOKEN;
 use crate::{EndpointView, Fleet, KvMode, SlotState, View};
 
@@ -60,6 +61,8 @@ pub struct Reservation {
     pub load_tokens: u64,
     /// Prompt plus expected output.
     pub context_tokens: u32,
+    /// What it is expected to take.
+    pub(crate) booked: Booked,
     /// Queued tokens at the endpoint when this was picked, our own not counted.
     pub queued_tokens_before: u64,
     pub placements: Vec<Placement>,
@@ -316,7 +319,10 @@ impl Fleet {
         columns.clear();
         columns.infos = Arc::clone(&view.infos);
         let rows = view.rows_for(request.model);
-        let reads_adapters = self.profile.load().reads_adapters();
+        let (reads_adapters, reads_forecasts) = {
+            let profile = self.profile.load();
+            (profile.reads_adapters(), profile.reads_forecasts())
+        };
         for &row in rows {
             let endpoint = &view.endpoints[row as usize];
             if !request.exclude.contains(&endpoint.slot) {
@@ -324,6 +330,10 @@ impl Fleet {
                 if reads_adapters {
                     let fit = endpoint.state.scrape.adapters.lock().fit(request.model);
                     columns.adapters.push(fit);
+                }
+                if reads_forecasts {
+                    let expected = self.expected_at(endpoint, columns, size, now);
+                    columns.forecasts.push(expected);
                 }
             }
         }
@@ -342,6 +352,20 @@ impl Fleet {
                 pool: self.config.pool.clone(),
             }
         })
+    }
+
+    /// What the row entered last is expected to take.
+    fn expected_at(
+        &self,
+        endpoint: &EndpointView,
+        columns: &Candidates,
+        size: Size,
+        now: Duration,
+    ) -> scheduler::Forecast {
+        let last = |column: &[f32]| column.last().copied().map_or(0.0, f64::from);
+        let work = Work::of(size.prompt_tokens, last(&columns.matched_tokens));
+        let forecast = &endpoint.state.forecast;
+        forecast.expected(&self.pool_rates, &work, size.prompt_tokens, now)
     }
 
     /// Enters the request's blocks in the exact index before its engine tells of them.
@@ -414,6 +438,12 @@ impl Fleet {
             uncached_tokens,
             load_tokens,
             context_tokens,
+            booked: state.forecast.picked(
+                &self.pool_rates,
+                Work::of(f64::from(prompt_tokens), f64::from(cached_tokens)),
+                u64::from(context_tokens),
+                now,
+            ),
             queued_tokens_before,
             placements: request
                 .chains

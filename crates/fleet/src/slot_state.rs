@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use engine_api::metrics::EngineMetrics;
 
 use crate::adapters::Adapters;
+use crate::forecast::Forecast;
 
 /// An `f64` behind an atomic.
 #[derive(Debug, Default)]
@@ -55,6 +56,7 @@ pub struct SlotState {
     pub(crate) prefill_sums: Mutex<(f64, f64)>,
     /// Learned milliseconds per output token; 0 for not yet.
     pub(crate) decode_ms_per_token: AtomicF64,
+    pub(crate) forecast: Forecast,
     pub(crate) prediction: PredictionCounters,
 }
 

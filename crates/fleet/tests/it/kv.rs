@@ -90,7 +90,7 @@ fn each_endpoint_is_matched_by_its_own_mode() {
     let by_history = |name: &str| if taken == name { 320 } else { 0 };
     assert_eq!(predicted(&fleet, &names), [80, 320, by_history("c:1")]);
     // Exact matching is given up for the one that cannot be relied on, and for no other.
-    set_mode(&fleet, b, KvMode::stale("messages 7 to 9 are missing"));
+    set_mode(&fleet, b, KvMode::stale("gap", "messages 7 to 9 are missing"));
     assert_eq!(
         predicted(&fleet, &names),
         [80, by_history("b:1"), by_history("c:1")]
@@ -195,7 +195,7 @@ fn the_report_says_what_the_events_came_to() {
     );
     // From the host's memory it is a hit too.
     assert_eq!(predicted(&fleet, &["a:1"]), [112]);
-    set_mode(&fleet, a, KvMode::stale("no event in 5 s"));
+    set_mode(&fleet, a, KvMode::stale("silent", "no event in 5 s"));
     let kv = &fleet.report(at(40)).endpoints[0].kv;
     assert_eq!(
         (kv.mode.as_str(), kv.reason.as_deref()),

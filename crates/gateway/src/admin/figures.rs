@@ -216,6 +216,7 @@ impl Collector for Figures {
         for (name, help, read) in &ENDPOINT_GAUGES {
             endpoints(&mut encoder, &reports, name, help, false, *read)?;
         }
+        kv_states(&mut encoder, &reports)?;
         for (name, help, read) in &ENDPOINT_COUNTERS {
             endpoints(&mut encoder, &reports, name, help, true, *read)?;
         }
@@ -238,6 +239,27 @@ impl Collector for Figures {
         })?;
         cached(&mut encoder, &reports, actual, |(_, _, actual)| *actual)
     }
+}
+
+/// Which of the modes each endpoint is in, and why: one series each.
+fn kv_states(
+    encoder: &mut DescriptorEncoder<'_>,
+    reports: &[FleetReport],
+) -> Result<(), std::fmt::Error> {
+    let help = "1 for what an endpoint's prefix matches rest on; the cause where its events cannot be relied on";
+    let mut family = Family::begin(encoder, "prefixgate_endpoint_kv_state", help, false)?;
+    for report in reports {
+        for endpoint in &report.endpoints {
+            let labels = [
+                ("pool", report.pool.as_str()),
+                ("endpoint", endpoint.name.as_str()),
+                ("mode", endpoint.kv.mode.as_str()),
+                ("cause", endpoint.kv.cause.as_deref().unwrap_or_default()),
+            ];
+            family.write(&labels, 1.0)?;
+        }
+    }
+    Ok(())
 }
 
 fn endpoints(

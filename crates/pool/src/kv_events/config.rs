@@ -9,8 +9,9 @@ use super::address::Address;
 use crate::PoolError;
 use crate::config::setting;
 
-/// Longest that something configured may fail to arrive unseen, milliseconds: it is told within 5 s.
-const DEFAULT_SILENT_AFTER_MS: u64 = 3_000;
+/// An engine counts a step's prompts after it has published the step, so whatever is still missing this much later is
+/// not on its way. With a scrape and a look before it, silence is told within 5 s.
+const DEFAULT_SILENT_AFTER_MS: u64 = 2_000;
 const MOST_SILENT_AFTER_MS: u64 = 600_000;
 
 /// KV-cache events: engines tell which blocks they store and drop, and prefixes are routed by that instead of by
@@ -39,7 +40,8 @@ pub struct KvEventsConfig {
     pub bind: Option<String>,
     /// Beginning of the topics to subscribe to; empty for all.
     pub topic: String,
-    /// Milliseconds in which an engine that computed new blocks must have told.
+    /// Milliseconds in which an engine that computed new blocks must have told. While events are followed, an idle
+    /// endpoint is scraped once a second at least, so that its work is noticed.
     pub silent_after_ms: u64,
 }
 

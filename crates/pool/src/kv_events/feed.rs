@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use engine_api::zmtp::SocketType;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::address::Address;
 use super::follower::Follower;
-use super::silence::Silence;
+use super::silence::{Silence, Work};
 use super::sink::FleetSink;
 use super::socket::Connection;
 use super::source::{self, Configured, SOURCES_PATH};
@@ -20,7 +20,7 @@ use crate::watched::Watched;
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
 /// Spacing of looks at whether an engine is silent, or a replay is owed.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Longest wait for `/kv_event_sources`.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
@@ -43,7 +43,7 @@ pub(crate) async fn run(endpoint: &Watched) {
     let mut feed = Feed {
         endpoint,
         follower: Follower::new(FleetSink::new(endpoint), endpoint.spec.rank),
-        silence: Silence::new(),
+        silence: Silence::default(),
         told: None,
         looks: 0,
     };
@@ -69,7 +69,7 @@ impl Feed<'_> {
             return self.ended(&from, &error);
         }
         self.follower.connected(replay.as_ref()).await;
-        self.silence.heard(self.endpoint);
+        self.silence.heard(self.endpoint.figures.look());
         self.looks = 0;
         self.tell_all();
         let mut looks = tokio::time::interval(LOOK_EVERY);
@@ -80,7 +80,7 @@ impl Feed<'_> {
                 message = connection.receive() => match message {
                     Ok(message) => {
                         self.follower.message(&message, replay.as_ref()).await;
-                        self.silence.heard(self.endpoint);
+                        self.silence.heard(self.endpoint.figures.look());
                         self.tell_change();
                     }
                     Err(error) => return self.ended(&from, &error),
@@ -137,14 +137,12 @@ impl Feed<'_> {
     async fn look(&mut self, replay: Option<&Address>) {
         self.looks = self.looks.saturating_add(1);
         let limit = ms(self.endpoint.shared.config.kv_events.silent_after_ms);
-        let silent = self
-            .silence
-            .look(self.endpoint)
-            .filter(|silent| *silent >= limit);
+        let silent = self.silence.look(self.work(), Instant::now());
+        let silent = silent.filter(|silent| *silent >= limit);
         match replay {
             Some(address) if self.looks == 1 || silent.is_some() || self.owes(replay) => {
                 self.follower.settle(address).await;
-                self.silence.heard(self.endpoint);
+                self.silence.heard(self.endpoint.figures.look());
             }
             Some(_) => {}
             None => self.follower.check(),
@@ -158,6 +156,14 @@ impl Feed<'_> {
                 self.tell(State::stale(Why::Silent, reason));
             }
             _ => self.tell_all(),
+        }
+    }
+
+    fn work(&self) -> Work {
+        Work {
+            seen: self.endpoint.figures.look(),
+            picks: self.endpoint.state.picks(),
+            active_requests: self.endpoint.state.active_requests(),
         }
     }
 

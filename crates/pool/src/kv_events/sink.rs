@@ -36,7 +36,7 @@ impl<'a> FleetSink<'a> {
     pub(super) fn tell(&self, state: &State) {
         let mode = match state.is_exact() {
             true => KvMode::Exact,
-            false => KvMode::stale(&state.reason),
+            false => KvMode::stale(state.why.name(), &state.reason),
         };
         self.endpoint.shared.apply(Event::KvMode {
             slot: self.endpoint.slot,
@@ -203,10 +203,10 @@ pub(crate) struct Figures(Mutex<Seen>);
 /// One look at [`Figures`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Seen {
-    block_size_tokens: Option<u32>,
-    num_blocks: Option<u32>,
+    pub(super) block_size_tokens: Option<u32>,
+    pub(super) num_blocks: Option<u32>,
     /// Prompt tokens that were not found in the cache, since the engine's start.
-    pub(super) computed_tokens: Option<f64>,
+    pub(crate) computed_tokens: Option<f64>,
     /// Good scrapes so far.
     pub(super) scrapes: u64,
 }
@@ -224,7 +224,7 @@ impl Figures {
         seen.scrapes += 1;
     }
 
-    pub(super) fn look(&self) -> Seen {
+    pub(crate) fn look(&self) -> Seen {
         *self.0.lock()
     }
 

@@ -28,6 +28,26 @@ pub(super) enum Why {
     NoRoom,
 }
 
+impl Why {
+    /// One word for it, for metrics and rules.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Follows => "follows",
+            Self::NoSource => "no_source",
+            Self::NotConnected => "not_connected",
+            Self::Disconnected => "disconnected",
+            Self::Waiting => "waiting",
+            Self::Gap => "gap",
+            Self::LateStart => "late_start",
+            Self::Garbage => "garbage",
+            Self::BlockSize => "block_size",
+            Self::Rank => "rank",
+            Self::Silent => "silent",
+            Self::NoRoom => "no_room",
+        }
+    }
+}
+
 /// What to tell of an endpoint: nothing is wrong ([`Why::Follows`]), or why its events cannot be relied on, in words for
 /// an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
