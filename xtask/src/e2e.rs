@@ -23,10 +23,11 @@ const QUICK: [&str; 2] = ["--time-scale", "0.2"];
 /// A check by name.
 type Check = fn(&Path, &[&str]) -> anyhow::Result<()>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
     ("client", client),
     ("kv-events", kv_events),
     ("verify", verify),
+    ("bad-input", bad_input),
     ("kill", kill),
     ("stop", stop),
     ("kubernetes", kubernetes::check),
@@ -118,6 +119,18 @@ fn kill(binary: &Path, words: &[&str]) -> anyhow::Result<()> {
         .args(["--seeds", seeds])
         .envs(up.variables());
     step("e2e kill", &mut command)?;
+    stopped(up)
+}
+
+/// Every mistake a client can make gets its answer, and touches no other client.
+fn bad_input(binary: &Path, _: &[&str]) -> anyhow::Result<()> {
+    let up = Up::start(binary, &QUICK)?;
+    let mut command = Command::new(python::interpreter()?);
+    command
+        .arg(root().join("xtask/e2e/bad_input.py"))
+        .env("PREFIXGATE", binary)
+        .envs(up.variables());
+    step("e2e bad-input", &mut command)?;
     stopped(up)
 }
 
