@@ -105,7 +105,9 @@ def round_of(tools, router, options, number, folder):
             for size, label in SIZES:
                 # Many large prompts at once measure the engines' tokenizer, not the router.
                 for concurrency in (1, 64 if size < 100_000 else 16):
-                    found[f"{label} c={concurrency}"] = rows.overhead(running, size, concurrency, False, options.seconds, seed)
+                    for stream in (False, True) if "streamed" in wanted else (False,):
+                        row = f"{label} c={concurrency}" + (" streamed" if stream else "")
+                        found[row] = rows.overhead(running, size, concurrency, stream, options.seconds, seed)
             found["memory_after_mb"] = running.rss_mb()
     if "chunks" in wanted:
         with setup(["--time-scale", "0.5"]) as running:
@@ -130,7 +132,7 @@ def machine():
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--routers", default=",".join(ROUTERS), help="which, in order")
-    parser.add_argument("--rows", default="overhead,chunks,routing,spread,kill")
+    parser.add_argument("--rows", default="overhead,chunks,routing,spread,kill", help="and `streamed`: overhead rows of streams too")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repetitions")
     parser.add_argument("--seconds", type=float, default=4, help="length of one overhead row")
     parser.add_argument("--replicas", type=int, default=3)
