@@ -154,6 +154,7 @@ impl Client {
             shared: &self.shared,
             parts: &parts,
             body: body.as_bytes(),
+            counted: false,
         });
         let status = response.status();
         let answered = match response.into_body() {

@@ -22,7 +22,8 @@ mod strategic;
 mod table;
 mod write;
 
+pub use api::body::Reply;
 pub use client::Client;
-pub use server::{ApiServer, Fault};
+pub use server::{ApiServer, Calls, Fault};
 pub use sim::{Cluster, ClusterConfig, NodeSpec};
 pub use status::Status;

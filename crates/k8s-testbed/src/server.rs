@@ -1,5 +1,6 @@
 //! How is the API served, and how does it go wrong on request?
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -41,6 +43,8 @@ pub enum Fault {
     Gone,
     /// The next writes that change something are told that the object was changed meanwhile.
     ConflictStorm { count: u32 },
+    /// Of the next writes that change something every second is told so.
+    EverySecondConflicts { count: u32 },
     /// Connections are closed as soon as they are opened, and those that are open end.
     Away { for_how_long: Duration },
     /// The next creations and changes of this kind are refused by an admission webhook.
@@ -62,14 +66,20 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
     pub(crate) logs: Logs,
     faults: Mutex<Faults>,
+    calls: Mutex<Calls>,
     away: watch::Sender<bool>,
     /// Faults that concern what runs.
     pub(crate) outside: tokio::sync::broadcast::Sender<Fault>,
 }
 
+/// Requests of clients, by verb and resource.
+pub type Calls = BTreeMap<(String, String), u64>;
+
 struct Faults {
     watches: CancellationToken,
     conflicts: u32,
+    /// Twice as many writes are left as conflicts.
+    alternating: u32,
     refusals: Vec<(String, u32)>,
 }
 
@@ -89,8 +99,10 @@ impl ApiServer {
             faults: Mutex::new(Faults {
                 watches: CancellationToken::new(),
                 conflicts: 0,
+                alternating: 0,
                 refusals: Vec::new(),
             }),
+            calls: Mutex::default(),
             away: watch::Sender::new(false),
             outside: tokio::sync::broadcast::Sender::new(64),
         });
@@ -116,6 +128,29 @@ impl ApiServer {
     /// Calls without a socket, for set-up and checks.
     pub fn client(&self) -> Client {
         Client::new(Arc::clone(&self.shared))
+    }
+
+    /// Answers a request as over a socket, faults and all, but without one: for clients whose clock is paused.
+    ///
+    /// # Errors
+    /// The server is away.
+    pub async fn call(&self, request: Request<Bytes>) -> std::io::Result<Response<Reply>> {
+        tokio::task::yield_now().await;
+        if *self.shared.away.borrow() {
+            return Err(std::io::ErrorKind::ConnectionRefused.into());
+        }
+        let (parts, body) = request.into_parts();
+        Ok(route::answer(&Asked {
+            shared: &self.shared,
+            parts: &parts,
+            body: &body,
+            counted: true,
+        }))
+    }
+
+    /// Requests since the last call of this.
+    pub fn take_calls(&self) -> Calls {
+        std::mem::take(&mut *self.shared.calls.lock())
     }
 
     /// Defines the kinds of Gateway API and of the Inference Extension.
@@ -166,7 +201,25 @@ impl ApiServer {
     }
 }
 
+impl Faults {
+    /// Whether the next write is told of a conflict.
+    fn conflict(&mut self) -> bool {
+        if self.conflicts > 0 {
+            self.conflicts -= 1;
+            return true;
+        }
+        let one = self.alternating > 0 && self.alternating.is_multiple_of(2);
+        self.alternating = self.alternating.saturating_sub(1);
+        one
+    }
+}
+
 impl Shared {
+    pub(crate) fn count(&self, verb: &str, resource: String) {
+        let mut calls = self.calls.lock();
+        *calls.entry((verb.to_owned(), resource)).or_default() += 1;
+    }
+
     /// Ends with the watches that are open now.
     pub(crate) fn watches_end(&self) -> CancellationToken {
         self.faults.lock().watches.clone()
@@ -186,6 +239,9 @@ impl Shared {
                 self.cut_watches();
             }
             Fault::ConflictStorm { count } => self.faults.lock().conflicts = count,
+            Fault::EverySecondConflicts { count } => {
+                self.faults.lock().alternating = count.saturating_mul(2);
+            }
             Fault::WebhookRefuses { kind, count } => {
                 self.faults.lock().refusals.push((kind, count))
             }
@@ -213,6 +269,7 @@ impl Shared {
             "watch-cut" => Fault::WatchCut,
             "gone" => Fault::Gone,
             "conflict-storm" => Fault::ConflictStorm { count },
+            "every-second-conflicts" => Fault::EverySecondConflicts { count },
             "away" => Fault::Away {
                 for_how_long: Duration::from_millis(spec["for_ms"].as_u64().unwrap_or(60_000)),
             },
@@ -227,7 +284,7 @@ impl Shared {
             "node-gone" => Fault::NodeGone { name: text("name") },
             other => {
                 return Err(Status::bad_request(format!(
-                    "no such fault: {other:?}; there are watch-cut, gone, conflict-storm, away, webhook-refuses, pod-killed, node-gone"
+                    "no such fault: {other:?}; there are watch-cut, gone, conflict-storm, every-second-conflicts, away, webhook-refuses, pod-killed, node-gone"
                 )));
             }
         };
@@ -245,8 +302,7 @@ impl Shared {
         let mut faults = self.faults.lock();
         let changes = matches!(verb, Verb::Replace | Verb::Patch);
         // Leases are left alone: a storm that takes leadership away is a fault of its own.
-        if changes && faults.conflicts > 0 && kind.kind != "Lease" {
-            faults.conflicts -= 1;
+        if changes && kind.kind != "Lease" && faults.conflict() {
             return Err(Status::conflict(
                 &kind.resource(),
                 &target.name,
@@ -321,6 +377,7 @@ async fn handle(shared: &Arc<Shared>, request: Request<Incoming>) -> Response<Re
         shared,
         parts: &parts,
         body: &body,
+        counted: true,
     });
     tracing::debug!(method = %parts.method, uri = %parts.uri, status = response.status().as_u16(), "api");
     response

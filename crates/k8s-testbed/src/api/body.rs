@@ -13,8 +13,10 @@ use tokio::sync::mpsc;
 use crate::status::Status;
 
 /// A whole body, or what a watch sends until it ends.
-pub(crate) enum Reply {
+pub enum Reply {
+    /// All of it.
     Whole(Option<Bytes>),
+    /// A piece for each event.
     Stream(mpsc::Receiver<Bytes>),
 }
 

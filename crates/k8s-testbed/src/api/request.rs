@@ -2,6 +2,8 @@
 
 use http::Method;
 
+use super::query::Query;
+
 /// A path below `/api/v1` or `/apis/GROUP/VERSION`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -66,6 +68,21 @@ impl Verb {
             Method::DELETE => Self::Delete,
             _ => return None,
         })
+    }
+}
+
+impl Verb {
+    /// As access rules name it.
+    pub(crate) fn name(self, target: &Target, query: &Query) -> &'static str {
+        match self {
+            Self::Get if query.is_true("watch") => "watch",
+            Self::Get if target.name.is_empty() => "list",
+            Self::Get => "get",
+            Self::Create => "create",
+            Self::Replace => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) shared: &'a Arc<Shared>,
     pub(crate) parts: &'a Parts,
     pub(crate) body: &'a [u8],
+    /// Made by a client, not by whoever sets up and checks.
+    pub(crate) counted: bool,
 }
 
 pub(crate) fn answer(asked: &Asked<'_>) -> Response<Reply> {
@@ -96,6 +98,10 @@ impl Asked<'_> {
             .kind(&target.group, &target.version, &target.plural)
             .ok_or_else(Status::no_route)?;
         let query = Query::parse(self.parts.uri.query());
+        if self.counted {
+            self.shared
+                .count(verb.name(&target, &query), kind.resource());
+        }
         if verb != Verb::Get {
             self.shared.refuse_write(&kind, &target, verb)?;
         }

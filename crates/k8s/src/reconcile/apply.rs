@@ -4,12 +4,13 @@
 //! that is as it was applied last is not applied again until the next resync or until its generation moved.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Context;
 use super::kinds::resource;

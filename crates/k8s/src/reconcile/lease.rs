@@ -65,40 +65,53 @@ struct Holder {
 }
 
 async fn hold(mut holder: Holder, leads: watch::Sender<bool>, stop: CancellationToken) {
+    // When the last attempt that held began: the lease was renewed then or later.
     let mut renewed: Option<Instant> = None;
     let mut told = false;
     loop {
+        let asked = Instant::now();
         let attempt = tokio::time::timeout(RENEW_DEADLINE / 2, holder.take_or_renew());
-        let held = tokio::select! {
-            held = attempt => held,
-            () = stop.cancelled() => break,
-        };
-        match held {
-            Ok(Ok(true)) => {
-                renewed = Some(Instant::now());
-                told = false;
-            }
-            Ok(Ok(false)) => renewed = None,
-            Ok(Err(error)) => {
-                if !std::mem::replace(&mut told, true) {
-                    tracing::warn!("cannot take the lease {LEASE}, trying on: {error}");
+        tokio::select! {
+            held = attempt => match held {
+                Ok(Ok(true)) => {
+                    renewed = Some(asked);
+                    told = false;
                 }
-            }
-            Err(_) => tracing::debug!("lease: no answer"),
+                Ok(Ok(false)) => renewed = None,
+                Ok(Err(error)) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("cannot take the lease {LEASE}, trying on: {error}");
+                    }
+                }
+                Err(_) => tracing::debug!("lease: no answer"),
+            },
+            // An answer that does not come is not waited for past the deadline: another may write soon after it.
+            () = deadline(renewed) => renewed = None,
+            () = stop.cancelled() => break,
         }
         let still = renewed.is_some_and(|at| at.elapsed() < RENEW_DEADLINE);
-        if !still {
-            renewed = None;
-        }
-        leads.send_if_modified(|leads| std::mem::replace(leads, still) != still);
+        tell(&leads, still);
         tokio::select! {
             () = tokio::time::sleep(super::jittered(RETRY)) => {}
+            () = deadline(renewed.filter(|_| still)) => tell(&leads, false),
             () = stop.cancelled() => break,
         }
     }
-    leads.send_if_modified(|leads| std::mem::replace(leads, false));
+    tell(&leads, false);
     if renewed.is_some() {
         let _ = tokio::time::timeout(RETRY, holder.give_back()).await;
+    }
+}
+
+fn tell(leads: &watch::Sender<bool>, now: bool) {
+    leads.send_if_modified(|leads| std::mem::replace(leads, now) != now);
+}
+
+/// Waits until a lease renewed then may no longer be relied on.
+async fn deadline(renewed: Option<Instant>) {
+    match renewed {
+        Some(at) => tokio::time::sleep_until(at + RENEW_DEADLINE).await,
+        None => std::future::pending().await,
     }
 }
 

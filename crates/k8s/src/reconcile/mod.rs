@@ -149,7 +149,7 @@ async fn look_forever(context: Arc<Context>) {
                 again
             }
             Err(error) => {
-                let delay = context.queue.failed(&key);
+                let delay = context.queue.failed(&key, is_conflict(&error));
                 tracing::warn!(
                     namespace = key.namespace,
                     name = key.name,
@@ -160,6 +160,14 @@ async fn look_forever(context: Arc<Context>) {
         };
         context.queue.done(&key, again);
     }
+}
+
+fn is_conflict(error: &anyhow::Error) -> bool {
+    let conflicts = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref())
+        .any(conflicts)
 }
 
 /// A delay, moved by up to a tenth, so that many services do not come at once.

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 const DEBOUNCE: Duration = Duration::from_millis(50);
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// A conflict says that somebody else was quicker, not that the server wants rest.
+const LONGEST_CONFLICT_RETRY: Duration = Duration::from_secs(5);
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,13 +110,18 @@ impl Queue {
         self.inner.lock().failures.remove(key);
     }
 
-    /// How long to wait after one more failure: doubled each time, up to a minute.
-    pub(crate) fn failed(&self, key: &Key) -> Duration {
+    /// How long to wait after one more failure: doubled each time, up to a minute, or to seconds after a conflict.
+    pub(crate) fn failed(&self, key: &Key, conflict: bool) -> Duration {
         let mut inner = self.inner.lock();
         let failures = inner.failures.entry(key.clone()).or_default();
         *failures = failures.saturating_add(1);
         let doubled = FIRST_RETRY.saturating_mul(1 << (*failures - 1).min(10));
-        super::jittered(doubled.min(LONGEST_RETRY))
+        let longest = if conflict {
+            LONGEST_CONFLICT_RETRY
+        } else {
+            LONGEST_RETRY
+        };
+        super::jittered(doubled.min(longest))
     }
 }
 
@@ -150,12 +157,13 @@ mod tests {
     async fn retries_slow_down() {
         let queue = Queue::default();
         let key = Key::new("n", "a");
-        let first = queue.failed(&key);
-        assert!(queue.failed(&key) > first);
+        let first = queue.failed(&key, false);
+        assert!(queue.failed(&key, false) > first);
         for _ in 0..40 {
-            assert!(queue.failed(&key) <= LONGEST_RETRY.mul_f64(1.11));
+            assert!(queue.failed(&key, false) <= LONGEST_RETRY.mul_f64(1.11));
         }
+        assert!(queue.failed(&key, true) <= LONGEST_CONFLICT_RETRY.mul_f64(1.11));
         queue.succeeded(&key);
-        assert!(queue.failed(&key) < Duration::from_secs(1));
+        assert!(queue.failed(&key, false) < Duration::from_secs(1));
     }
 }

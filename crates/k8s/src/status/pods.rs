@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Observed;
 use super::last_words::{self, Cause};
-use crate::types::{ContainerStatus, EndpointStatus, WorkloadPod};
+use crate::types::{Condition, ContainerStatus, EndpointStatus, WorkloadPod};
 
 /// Steps of a start, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -103,6 +103,9 @@ fn phase(pod: &WorkloadPod, log: &str) -> (Phase, Option<Timestamp>) {
     if pod.spec.node_name.as_deref().is_none_or(str::is_empty) {
         return (Phase::Node, created);
     }
+    if let Some(lost) = node_lost(pod) {
+        return (Phase::Node, lost.last_transition_time.parse().ok());
+    }
     if let Some(running) = pod.main().and_then(|main| main.state.running.as_ref()) {
         let phase = if last_words::compiles(log) {
             Phase::Compile
@@ -167,7 +170,30 @@ fn problem(
             pod.main()
                 .and_then(|main| waiting(main).or_else(|| crashed(main, log)))
         })
+        .or_else(|| lost(pod))
         .or_else(|| slow(pod))
+}
+
+/// The condition that took the pod out of service although its engine was well when last heard of.
+fn node_lost(pod: &WorkloadPod) -> Option<&Condition> {
+    let ready = pod.condition("Ready")?;
+    let well = pod
+        .main()
+        .is_some_and(|main| main.ready && main.state.running.is_some());
+    // A readiness gate is somebody else's condition, not the node's.
+    (well && ready.status != "True" && ready.reason != "ReadinessGatesNotReady").then_some(ready)
+}
+
+/// The node stopped reporting.
+fn lost(pod: &WorkloadPod) -> Option<(&'static str, String)> {
+    node_lost(pod)?;
+    let node = pod.spec.node_name.as_deref().unwrap_or_default();
+    Some((
+        "NodeLost",
+        format!(
+            "node {node} no longer reports; the cluster replaces its pods after their tolerationSeconds, 5 minutes by default: kubectl describe node {node}"
+        ),
+    ))
 }
 
 /// No node takes the pod: which resource is short, and what the node pools say.

@@ -1,0 +1,5 @@
+mod children;
+mod faults;
+mod leader;
+mod statuses;
+mod world;
