@@ -9,11 +9,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use crate::error::Refusal;
-use crate::wire::{Payload, Streamed};
-
-/// A body up to this size is collected even where nobody looks into it, so that it can go to a second endpoint;
-/// a larger one, or one of unknown length, passes through as it comes.
-const MAX_UNREAD_COLLECTED_BYTES: u64 = 1 << 20;
+use crate::wire::{Bounds, Payload, Streamed};
 
 /// Room made in advance for an announced length, bytes; a lie costs no more than this.
 const MAX_RESERVED_BYTES: u64 = 1 << 20;
@@ -23,6 +19,8 @@ const MAX_RESERVED_BYTES: u64 = 1 << 20;
 pub(crate) struct BodyLimits {
     pub(crate) max_bytes: u64,
     pub(crate) silence: Duration,
+    /// Of a body that nobody looks into, this much is kept, so that it can go to a second endpoint.
+    pub(crate) max_kept_bytes: u64,
 }
 
 /// Reads a whole body.
@@ -62,7 +60,8 @@ pub(crate) async fn collect(
     }
 }
 
-/// Takes a body that nobody looks into: collected while small, else passed on as it comes.
+/// Takes a body that nobody looks into: collected while small, else passed on as it comes, with what was passed on
+/// kept while that is not much.
 ///
 /// # Errors
 /// As [`collect`].
@@ -73,15 +72,18 @@ pub(crate) async fn pass(
 ) -> Result<Payload, Refusal> {
     let announced = announced_bytes(headers);
     check_announced(announced, limits)?;
-    let small = announced.is_some_and(|bytes| bytes <= MAX_UNREAD_COLLECTED_BYTES);
+    let small = announced.is_some_and(|bytes| bytes <= limits.max_kept_bytes);
     if small || body.is_end_stream() {
         return collect(headers, body, limits).await.map(Payload::Whole);
     }
     Ok(Payload::Stream(Box::new(Streamed::new(
         body,
-        announced,
-        limits.max_bytes,
-        limits.silence,
+        Bounds {
+            length_bytes: announced,
+            max_bytes: limits.max_bytes,
+            max_kept_bytes: limits.max_kept_bytes,
+            silence: limits.silence,
+        },
     ))))
 }
 

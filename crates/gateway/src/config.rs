@@ -11,10 +11,14 @@ pub const IDLE_TIMEOUT_MS: u64 = 60_000;
 pub const TOTAL_TIMEOUT_MS: u64 = 1_800_000;
 /// Default of [`GatewayConfig::max_body_bytes`].
 pub const MAX_BODY_BYTES: u64 = 32 << 20;
+/// Default of [`GatewayConfig::max_replay_bytes`].
+pub const MAX_REPLAY_BYTES: u64 = 1 << 20;
 /// Default of [`GatewayConfig::header_read_timeout_ms`].
 pub const HEADER_READ_TIMEOUT_MS: u64 = 30_000;
 /// Default of [`GatewayConfig::body_read_timeout_ms`].
 pub const BODY_READ_TIMEOUT_MS: u64 = 30_000;
+/// Default of [`GatewayConfig::client_write_timeout_ms`].
+pub const CLIENT_WRITE_TIMEOUT_MS: u64 = 60_000;
 /// Default of [`GatewayConfig::response_headers`].
 pub const RESPONSE_HEADERS: bool = false;
 /// Default of [`GatewayConfig::metrics_on_data_port`].
@@ -53,10 +57,20 @@ pub struct GatewayConfig {
     pub total_timeout_ms: u64,
     /// Largest request body, bytes; beyond it 413.
     pub max_body_bytes: u64,
-    /// Longest time for a client to send a request's head, milliseconds; then the connection is closed.
+    /// A body that nobody looks into (an unknown path, an encoded body) is passed on as it comes; up to this many bytes
+    /// of it are kept until an answer begins, so that it can go to a second endpoint when the first fails. A longer one
+    /// goes to one endpoint only. Bodies that are read are always kept whole.
+    pub max_replay_bytes: u64,
+    /// Longest time for a client to send a request's whole head, however it trickles, counted from the connection's
+    /// beginning or the last response's end, milliseconds; then 408 where some of the head came, and the connection is
+    /// closed. An HTTP/2 connection must finish its preface and begin a request within it, and is told to go away after
+    /// this time without any request.
     pub header_read_timeout_ms: u64,
     /// Longest silence while a client sends a request's body, milliseconds; then 408.
     pub body_read_timeout_ms: u64,
+    /// Longest time for a client to take nothing of a response that waits for it, milliseconds; then the connection is
+    /// closed and the engine's work ends.
+    pub client_write_timeout_ms: u64,
     /// Whether responses say which endpoint served them (`x-prefixgate-endpoint`), how many prompt tokens were
     /// expected in its cache (`x-prefixgate-cached-tokens`) and, asked with `x-prefixgate-explain: 1`, all scores.
     pub response_headers: bool,
@@ -93,8 +107,10 @@ impl Default for GatewayConfig {
             idle_timeout_ms: IDLE_TIMEOUT_MS,
             total_timeout_ms: TOTAL_TIMEOUT_MS,
             max_body_bytes: MAX_BODY_BYTES,
+            max_replay_bytes: MAX_REPLAY_BYTES,
             header_read_timeout_ms: HEADER_READ_TIMEOUT_MS,
             body_read_timeout_ms: BODY_READ_TIMEOUT_MS,
+            client_write_timeout_ms: CLIENT_WRITE_TIMEOUT_MS,
             response_headers: RESPONSE_HEADERS,
             forward_paths: Vec::new(),
             metrics_on_data_port: METRICS_ON_DATA_PORT,

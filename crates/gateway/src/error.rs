@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     BodyTooLarge { max_bytes: u64 },
     #[error("the request body did not arrive in time")]
     BodySlow,
+    #[error("the request's head did not arrive in time")]
+    HeadSlow,
     #[error("a valid API key is required: `authorization: Bearer …`")]
     Unauthorized,
     #[error("the model `{model}` does not exist; known models: {}", listed(known))]
@@ -61,9 +63,11 @@ pub(crate) enum Refusal {
         retry_after_seconds: u64,
     },
     /// Every endpoint that was tried failed before a byte; the last one like this.
-    #[error("{}", all_failed(*last))]
+    #[error("{}{}", all_failed(*last), not_again(*kept_bytes))]
     AllFailed {
         last: Failure,
+        /// Set when the body was longer than what is kept of one, and so could not be sent again.
+        kept_bytes: Option<u64>,
         retry_after_seconds: u64,
     },
     #[error("the request took longer than {limit_ms} ms")]
@@ -87,13 +91,23 @@ fn all_failed(last: Failure) -> &'static str {
     }
 }
 
+fn not_again(kept_bytes: Option<u64>) -> String {
+    let Some(bytes) = kept_bytes else {
+        return String::new();
+    };
+    format!(
+        "; no other was tried, since the body was passed on as it came and only {bytes} bytes of one are kept \
+         (`max_replay_bytes`)"
+    )
+}
+
 impl Refusal {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::Body(_) | Self::BodyBroken | Self::ModelMissing => StatusCode::BAD_REQUEST,
             Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::BodySlow => StatusCode::REQUEST_TIMEOUT,
+            Self::BodySlow | Self::HeadSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::UnknownModel { .. }
             | Self::UnknownResponse { .. }
@@ -196,11 +210,13 @@ impl Refusal {
     /// The whole response as HTTP/1.1 on a connection that is then closed, for who is not let in at all.
     pub(crate) fn write_http1(&self) -> Vec<u8> {
         let body = self.body();
+        let retry = match self.retry_after_seconds() {
+            Some(seconds) => format!("retry-after: {seconds}\r\n"),
+            None => String::new(),
+        };
         let mut out = format!(
-            "HTTP/1.1 {}\r\ncontent-type: application/json\r\nretry-after: {}\r\nconnection: close\r\n\
-             content-length: {}\r\n\r\n",
+            "HTTP/1.1 {}\r\ncontent-type: application/json\r\n{retry}connection: close\r\ncontent-length: {}\r\n\r\n",
             self.status(),
-            self.retry_after_seconds().unwrap_or_default(),
             body.len()
         )
         .into_bytes();

@@ -4,6 +4,7 @@
 //! the first byte is told to whoever tries endpoints; a break after it ends an event stream with an error event
 //! and any other body visibly short. The attempt's outcome is told exactly once, a vanished client included.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,15 +14,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use fleet::Failure;
 use http::HeaderMap;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use tokio::time::{Instant, Sleep};
 
 use crate::attempt::Attempt;
+use crate::body::is_encoded;
 use crate::error;
 use crate::record::Record;
+use crate::rename::Rename;
 use crate::tail::Tail;
 use crate::watch::Watch;
 use crate::wire::{Connection, Framing, ResponseHead, Target, WireError};
+
+/// What has come of a response is looked through up to this many bytes, before any is passed on, for a break right
+/// behind it.
+const MAX_HELD_BYTES: usize = 64 << 10;
+
+/// A whole answer up to this size is held until its end where the model's name in it is changed, so that its new length
+/// can be announced; a longer one is passed on without a length.
+const MAX_RENAMED_BYTES: u64 = 1 << 20;
 
 /// The transfer to the client is broken off, so that it cannot be taken for a whole one.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +53,9 @@ pub(crate) struct Flight {
     /// `None` once over.
     line: Option<Line>,
     /// Read but not passed on yet.
-    ready: Option<Bytes>,
+    ready: VecDeque<Bytes>,
+    /// Puts the client's name for the model back.
+    rename: Option<Rename>,
     /// Set when the response is an event stream.
     tail: Option<Tail>,
     watch: Watch,
@@ -51,6 +64,10 @@ pub(crate) struct Flight {
     pub(crate) record: Option<Box<Record>>,
     status: u16,
     passed: bool,
+    /// A piece was given away that may not be on the wire yet.
+    unflushed: bool,
+    /// A break that waits for it.
+    broken: Option<Failure>,
     limits: Limits,
     last_piece: Instant,
     timer: Option<Pin<Box<Sleep>>>,
@@ -79,14 +96,22 @@ impl Flight {
         head: &mut ResponseHead,
         attempt: Attempt,
         limits: Limits,
+        asked: Option<&str>,
     ) -> Self {
         let good = head.status.is_success();
         let events = is_type(&head.headers, "text/event-stream");
+        let json = is_type(&head.headers, "application/json");
         let watch = match (good, events) {
             (true, true) => Watch::events(),
-            (true, false) if is_type(&head.headers, "application/json") => Watch::json(),
+            (true, false) if json => Watch::json(),
             _ => Watch::Nothing,
         };
+        let readable = (events || json) && !is_encoded(&head.headers);
+        let empty = head.framing == Framing::Length(0);
+        let asked = asked.filter(|_| readable && !empty);
+        if asked.is_some() {
+            head.headers.remove(CONTENT_LENGTH);
+        }
         // An event can be appended only where nothing announced the length.
         let open_ended = !matches!(head.framing, Framing::Length(_));
         Self {
@@ -96,38 +121,77 @@ impl Flight {
                 keep_alive: head.keep_alive,
                 target,
             }),
-            ready: None,
+            ready: VecDeque::new(),
+            rename: asked.map(|asked| Rename::new(asked, events)),
             tail: (events && open_ended).then(Tail::default),
             watch,
             attempt,
             record: None,
             status: head.status.as_u16(),
             passed: false,
+            unflushed: false,
+            broken: None,
             limits,
             last_piece: Instant::now(),
             timer: None,
         }
     }
 
-    /// Reads until there is a byte to pass on, or the body has ended without one.
+    /// Reads until there is a byte to pass on, or the body has ended without one; and on, while bytes are at hand.
     ///
     /// # Errors
-    /// A break before it; also an error event that comes before any content. The latter's bytes are kept, so that
-    /// the response can still be passed on.
+    /// A break before anything was passed on; also an error event that comes before any content. The latter's bytes are
+    /// kept, so that the response can still be passed on.
     pub(crate) async fn first_byte(&mut self) -> Result<(), Failure> {
-        match poll_fn(|cx| self.poll_next(cx)).await {
-            Next::Piece(piece) => {
-                self.ready = Some(piece);
-                match &self.watch {
-                    Watch::Events(events) if events.seen.is_failure() && !events.seen.content => {
-                        Err(Failure::InBand)
+        let whole = self.wants_whole();
+        let mut held_bytes = 0;
+        while let Some(next) = poll_fn(|cx| self.poll_early(whole, cx)).await {
+            match next {
+                Next::Piece(piece) => {
+                    held_bytes += piece.len();
+                    self.ready.push_back(piece);
+                    if held_bytes > MAX_HELD_BYTES && !whole {
+                        break;
                     }
-                    _ => Ok(()),
+                }
+                Next::End => break,
+                Next::Failed(_) if self.all_said() => {
+                    self.land_broken();
+                    break;
+                }
+                Next::Failed(failure) => {
+                    self.ready.clear();
+                    return Err(failure);
                 }
             }
-            Next::End => Ok(()),
-            Next::Failed(failure) => Err(failure),
         }
+        match &self.watch {
+            Watch::Events(events) if events.seen.is_failure() && !events.seen.content => {
+                return Err(Failure::InBand);
+            }
+            _ => {}
+        }
+        if self.line.is_none() {
+            self.settle();
+        }
+        Ok(())
+    }
+
+    /// What comes next before anything is passed on; nothing once there is something to pass on and no more at hand.
+    fn poll_early(&mut self, whole: bool, cx: &mut Context<'_>) -> Poll<Option<Next>> {
+        match self.poll_next(cx) {
+            Poll::Ready(next) => Poll::Ready(Some(next)),
+            Poll::Pending if self.ready.is_empty() => Poll::Pending,
+            Poll::Pending if whole => self.poll_limits(cx).map(|it| Some(Next::Failed(it))),
+            Poll::Pending => Poll::Ready(None),
+        }
+    }
+
+    /// Whether the answer's length must be known before it is passed on, and can be.
+    fn wants_whole(&self) -> bool {
+        let framing = self.line.as_ref().map(|line| &line.framing);
+        let short = matches!(framing, Some(Framing::Length(bytes)) if *bytes <= MAX_RENAMED_BYTES);
+        self.rename.is_some() && self.tail.is_none() && short
     }
 
     /// The next piece for the client; `None` at the end.
@@ -135,43 +199,52 @@ impl Flight {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, Broken>>> {
-        if let Some(ready) = self.ready.take() {
+        if let Some(ready) = self.ready.pop_front() {
             self.begin_passing();
             return Poll::Ready(Some(Ok(ready)));
         }
-        if self.line.is_none() {
-            return Poll::Ready(None);
-        }
-        let next = match self.poll_next(cx) {
-            Poll::Ready(Next::Failed(failure)) => return Poll::Ready(self.break_off(failure)),
-            Poll::Ready(next) => next,
-            Poll::Pending => match self.poll_limits(cx) {
-                Poll::Ready(failure) => return Poll::Ready(self.break_off(failure)),
-                Poll::Pending => return Poll::Pending,
-            },
+        let next = match self.broken.take() {
+            Some(failure) => Poll::Ready(Next::Failed(failure)),
+            None => self.poll_next(cx),
         };
-        Poll::Ready(match next {
-            Next::Piece(piece) => {
+        let next = match next {
+            Poll::Pending => self.poll_limits(cx).map(Next::Failed),
+            ready => ready,
+        };
+        match next {
+            Poll::Ready(Next::Piece(piece)) => {
                 self.begin_passing();
-                Some(Ok(piece))
+                Poll::Ready(Some(Ok(piece)))
             }
-            Next::End | Next::Failed(_) => None,
-        })
+            Poll::Ready(Next::End) => Poll::Ready(None),
+            Poll::Ready(Next::Failed(failure)) if self.unflushed => {
+                // Told at once, the break would take what was given away before it with it, the head included.
+                self.unflushed = false;
+                self.broken = Some(failure);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Ready(Next::Failed(failure)) => Poll::Ready(self.break_off(failure)),
+            Poll::Pending => {
+                self.unflushed = false;
+                Poll::Pending
+            }
+        }
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.line.is_none() && self.ready.is_none()
+        self.line.is_none() && self.ready.is_empty()
     }
 
     /// Bytes still to be passed on, where the engine announced them.
     pub(crate) fn remaining_bytes(&self) -> Option<u64> {
-        let ready = self.ready.as_ref().map_or(0, Bytes::len) as u64;
+        let ready = self.ready.iter().map(Bytes::len).sum::<usize>() as u64;
         match &self.line {
             None => Some(ready),
             Some(Line {
                 framing: Framing::Length(left),
                 ..
-            }) if self.tail.is_none() => Some(ready + left),
+            }) if self.tail.is_none() && self.rename.is_none() => Some(ready + left),
             Some(_) => None,
         }
     }
@@ -198,6 +271,10 @@ impl Flight {
             let over = line.framing == Framing::Length(0);
             self.last_piece = Instant::now();
             self.look(&piece);
+            let piece = match &mut self.rename {
+                Some(rename) => rename.edit(piece),
+                None => piece,
+            };
             let piece = match &mut self.tail {
                 Some(tail) => tail.pass(piece),
                 None => piece,
@@ -242,16 +319,17 @@ impl Flight {
         self.record = Some(record);
         let content = match &self.watch {
             Watch::Events(events) => events.seen.content,
-            _ => self.ready.is_some(),
+            _ => !self.ready.is_empty(),
         };
         self.tell_record(content);
         if self.line.is_none() {
-            self.close_record("complete");
+            self.close_record(self.end_word());
         }
     }
 
     /// The first byte goes out.
     fn begin_passing(&mut self) {
+        self.unflushed = true;
         if !self.passed {
             self.passed = true;
             self.reached_first_byte();
@@ -272,30 +350,51 @@ impl Flight {
                 .keep(line.connection, self.limits.max_idle_connections);
         }
         self.attempt.usage = self.watch.usage();
-        let failed = matches!(&self.watch, Watch::Events(events) if events.seen.is_failure());
-        if failed && !self.passed {
-            // Whoever waits for the first byte decides what becomes of it.
-            return;
+        // Before anything was passed on, whoever waits for the first byte decides what becomes of a failure.
+        if self.passed || !self.failed_in_band() {
+            self.settle();
         }
+    }
+
+    /// Tells how a response ended that was read to its end; later calls are nothing.
+    fn settle(&mut self) {
         self.reached_first_byte();
-        if failed {
-            self.attempt.failed_after(Failure::InBand);
-            self.close_record("in-band error");
-        } else {
-            self.attempt.complete(self.status);
-            self.close_record("complete");
+        match self.failed_in_band() {
+            true => self.attempt.failed_after(Failure::InBand),
+            false => self.attempt.complete(self.status),
         }
+        self.close_record(self.end_word());
+    }
+
+    fn failed_in_band(&self) -> bool {
+        matches!(&self.watch, Watch::Events(events) if events.seen.is_failure())
+    }
+
+    fn end_word(&self) -> &'static str {
+        match self.failed_in_band() {
+            true => "in-band error",
+            false => "complete",
+        }
+    }
+
+    /// Whether everything was said, so that how the connection ends is of no interest to anyone.
+    fn all_said(&self) -> bool {
+        matches!(&self.watch, Watch::Events(events) if events.seen.done)
+    }
+
+    /// The connection broke after everything was said.
+    fn land_broken(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.framing = Framing::Length(0);
+            line.keep_alive = false;
+        }
+        self.land();
     }
 
     /// The engine broke off, or fell silent for too long.
     fn break_off(&mut self, failure: Failure) -> Option<Result<Bytes, Broken>> {
-        if matches!(&self.watch, Watch::Events(events) if events.seen.done) {
-            // Everything was said; how the connection ended is of no interest to anyone.
-            if let Some(line) = &mut self.line {
-                line.framing = Framing::Length(0);
-                line.keep_alive = false;
-            }
-            self.land();
+        if self.all_said() {
+            self.land_broken();
             return None;
         }
         self.line = None;

@@ -38,6 +38,8 @@ pub(crate) struct Trip {
     inbound: Inbound,
     fingerprint: Fingerprint,
     payload: Payload,
+    /// The client's name for the model, where engines were given another.
+    asked: Option<String>,
     /// End of the whole request.
     deadline: Instant,
 }
@@ -67,6 +69,7 @@ impl Trip {
         mut inbound: Inbound,
         fingerprint: Fingerprint,
         payload: Payload,
+        asked: Option<String>,
         deadline: Instant,
     ) -> Self {
         headers::to_engine(
@@ -84,6 +87,7 @@ impl Trip {
             inbound,
             fingerprint,
             payload,
+            asked,
             deadline,
         }
     }
@@ -109,10 +113,7 @@ impl Trip {
 
     /// Whether the body can be sent once more.
     fn can_resend(&self) -> bool {
-        match &self.payload {
-            Payload::Whole(_) => true,
-            Payload::Stream(stream) => !stream.begun,
-        }
+        self.payload.can_be_sent()
     }
 }
 
@@ -169,7 +170,10 @@ pub(crate) async fn forward(
                 reservation
             }
             (Err(_), Some(landed)) => return Ok(*landed),
-            (Err(NoEndpoint::Exhausted), None) => return Err(trip.gateway.all_failed(last)),
+            (Err(NoEndpoint::Exhausted), None) => {
+                let sent_once = !trip.can_resend();
+                return Err(trip.gateway.all_failed(last, sent_once));
+            }
             (Err(reason), None) => return Err(trip.gateway.no_endpoint(reason)),
         };
     }
@@ -367,7 +371,8 @@ fn land(
             extra.extend(all.map(|all| (headers::SCORES, all)));
         }
     }
-    let flight = Flight::new(connection, target, &mut head, attempt, trip.limits());
+    let asked = trip.asked.as_deref();
+    let flight = Flight::new(connection, target, &mut head, attempt, trip.limits(), asked);
     Landed {
         endpoint: Arc::clone(&endpoint.spec.name),
         head,

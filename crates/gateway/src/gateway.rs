@@ -189,6 +189,7 @@ impl Gateway {
         BodyLimits {
             max_bytes: self.config.max_body_bytes,
             silence: Duration::from_millis(self.config.body_read_timeout_ms),
+            max_kept_bytes: self.config.max_replay_bytes,
         }
     }
 
@@ -218,9 +219,11 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn all_failed(&self, last: Failure) -> Refusal {
+    /// `sent_once` when the body was passed on as it came and could not be sent to another endpoint.
+    pub(crate) fn all_failed(&self, last: Failure, sent_once: bool) -> Refusal {
         Refusal::AllFailed {
             last,
+            kept_bytes: sent_once.then_some(self.config.max_replay_bytes),
             retry_after_seconds: self.config.retry_after_seconds,
         }
     }

@@ -25,6 +25,7 @@ mod parse;
 mod path;
 mod pick;
 mod record;
+mod rename;
 mod reply;
 mod route;
 mod scores;

@@ -79,6 +79,12 @@ pub(crate) fn choose(
     }
 }
 
+/// The client's name for its model, where the pool's engines know it by another.
+pub(crate) fn renamed<'v>(pool: &Pool, view: Option<&'v RequestView<'_>>) -> Option<&'v str> {
+    let asked = view?.model.as_deref()?;
+    (pool.engine_model(asked) != asked).then_some(asked)
+}
+
 /// The body as the operator wants engines to see it; `None` where that is how it came.
 pub(crate) fn rewrite(
     pool: &Pool,

@@ -55,6 +55,8 @@ pub(crate) struct Decided {
     pub(crate) fingerprint: Fingerprint,
     /// Set where the body must go out other than it came.
     pub(crate) rewritten: Option<bytes::Bytes>,
+    /// The client's name for the model, where engines know it by another.
+    pub(crate) asked: Option<String>,
     pub(crate) picked: Picked,
     /// The response is asked for as a stream.
     pub(crate) stream: bool,
@@ -121,6 +123,7 @@ async fn travel(
         inbound,
         decided.fingerprint,
         payload,
+        decided.asked,
         deadline,
     );
     let landed = forward::forward(trip, decided.picked, record).await?;
@@ -212,6 +215,7 @@ pub(crate) fn decide(
     let shown = gateway.config.response_headers && inbound.wants_explanation();
     fingerprint.explain = shown || terms.explain;
     let rewritten = parse::rewrite(&pool, view, salt, payload)?;
+    let asked = parse::renamed(&pool, view).map(str::to_owned);
 
     let picked = pick::pick(gateway, &pool, &fingerprint, home.as_ref(), &terms.among)?;
     record.decided(&picked, gateway.clock.now().saturating_sub(begun));
@@ -220,6 +224,7 @@ pub(crate) fn decide(
         pool,
         fingerprint,
         rewritten,
+        asked,
         picked,
     })
 }

@@ -1,24 +1,20 @@
 //! How are HTTP clients served?
 //!
-//! HTTP/1.0, HTTP/1.1 and HTTP/2 with prior knowledge on one port, told apart by their first bytes.
+//! Accepts their connections, and lets those end that are open when a stop is asked for; `client.rs` serves one.
 
-use std::convert::Infallible;
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client;
 use crate::admit::Gate;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
@@ -80,7 +76,8 @@ fn sweep_connections(gateway: &Gateway) {
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     max_connections: usize,
-    header_read_timeout: Duration,
+    pub(super) header_read_timeout: Duration,
+    pub(super) client_write_timeout: Duration,
     retry_after_seconds: u64,
 }
 
@@ -89,6 +86,7 @@ impl Settings {
         Self {
             max_connections: gateway.config.max_connections,
             header_read_timeout: Duration::from_millis(gateway.config.header_read_timeout_ms),
+            client_write_timeout: Duration::from_millis(gateway.config.client_write_timeout_ms),
             retry_after_seconds: gateway.config.retry_after_seconds,
         }
     }
@@ -120,7 +118,7 @@ pub(crate) async fn connections<F>(
             () = closing.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (socket, client) = match accepted {
+        let (socket, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "no connection could be accepted");
@@ -135,7 +133,7 @@ pub(crate) async fn connections<F>(
             open.spawn(say_goodbye(socket, refusal.write_http1()));
             continue;
         };
-        let serving = one(socket, client, settings, closing.clone(), answer.clone());
+        let serving = client::serve(socket, address, settings, closing.clone(), answer.clone());
         let cut = cut.clone();
         open.spawn(async move {
             tokio::select! {
@@ -157,52 +155,6 @@ pub(crate) async fn connections<F>(
         );
         cut.cancel();
         open.wait().await;
-    }
-}
-
-/// Serves one connection until it ends.
-async fn one<F>(
-    socket: TcpStream,
-    client: SocketAddr,
-    settings: Settings,
-    closing: CancellationToken,
-    answer: impl Answer<F>,
-) where
-    F: Future<Output = Response<Reply>> + Send + 'static,
-{
-    // Failing to turn off a delay costs time, not correctness.
-    let _ = socket.set_nodelay(true);
-    // The protocol is told by the first bytes, and only then do its own limits count.
-    let mut byte = [0];
-    let first = tokio::time::timeout(settings.header_read_timeout, socket.peek(&mut byte));
-    let spoke = tokio::select! {
-        spoke = first => matches!(spoke, Ok(Ok(1))),
-        () = closing.cancelled() => false,
-    };
-    if !spoke {
-        return;
-    }
-    let service = service_fn(move |request| {
-        let answered = answer(request, Some(client.ip()));
-        async move { Ok::<_, Infallible>(answered.await) }
-    });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.header_read_timeout)
-        .http2()
-        .timer(TokioTimer::new());
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::trace!(%error, "client connection ended early");
     }
 }
 

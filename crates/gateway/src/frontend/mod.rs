@@ -1,5 +1,8 @@
 //! How do requests come in?
 
+mod activity;
+mod client;
+mod door;
 pub(crate) mod ext_proc;
 mod http;
 

@@ -4,15 +4,13 @@ use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::Method;
-use hyper::body::{Body, Frame, Incoming};
 use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::time::Sleep;
 
 use super::body::Piece;
+use super::payload::{BodyFault, Payload, Streamed};
 use super::{Framing, ResponseHead, socket::Socket};
 
 /// Room made for one read, bytes.
@@ -33,83 +31,6 @@ pub(crate) enum WireError {
     Protocol,
     /// The client broke off its request body, or it grew too large: no fault of the engine.
     Client(BodyFault),
-}
-
-/// What was wrong with a request body that is passed on as it comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BodyFault {
-    Broken,
-    TooLarge,
-    Slow,
-}
-
-/// A request body.
-pub(crate) enum Payload {
-    /// All here; can be sent again.
-    Whole(Bytes),
-    /// Passed on as it comes; can be sent once.
-    Stream(Box<Streamed>),
-}
-
-impl Payload {
-    /// Its length; `None` for one that comes in chunks.
-    pub(crate) fn length_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Whole(body) => Some(body.len() as u64),
-            Self::Stream(stream) => stream.length_bytes,
-        }
-    }
-}
-
-/// A body on its way through.
-pub(crate) struct Streamed {
-    pub(crate) body: Incoming,
-    /// Its announced length; `None` for chunked.
-    pub(crate) length_bytes: Option<u64>,
-    /// Bytes that may still come.
-    pub(crate) allowance_bytes: u64,
-    /// Whether some of it was taken, so that it cannot be sent again.
-    pub(crate) begun: bool,
-    ended: bool,
-    /// Longest silence of the client.
-    silence: Duration,
-    /// Runs while the client is silent.
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
-impl Streamed {
-    pub(crate) fn new(
-        body: Incoming,
-        length_bytes: Option<u64>,
-        max_bytes: u64,
-        silence: Duration,
-    ) -> Self {
-        Self {
-            body,
-            length_bytes,
-            allowance_bytes: max_bytes,
-            begun: false,
-            ended: false,
-            silence,
-            timer: None,
-        }
-    }
-
-    /// The client's next frame, unless it is silent for too long.
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Frame<Bytes>>, BodyFault>> {
-        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
-            self.timer = None;
-            return Poll::Ready(frame.transpose().map_err(|_| BodyFault::Broken));
-        }
-        let silence = self.silence;
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(silence)));
-        timer.as_mut().poll(cx).map(|()| Err(BodyFault::Slow))
-    }
 }
 
 /// An open connection and what was read of it but not used yet.
@@ -239,7 +160,10 @@ impl<'a> Sending<'a> {
     fn new(head: Vec<u8>, payload: &'a mut Payload) -> Self {
         let (body, stream) = match payload {
             Payload::Whole(body) => (body.clone(), None),
-            Payload::Stream(streamed) => (Bytes::new(), Some(&mut **streamed)),
+            Payload::Stream(streamed) => {
+                streamed.rewind();
+                (Bytes::new(), Some(&mut **streamed))
+            }
         };
         Self {
             head: Bytes::from(head),
@@ -266,16 +190,17 @@ impl<'a> Sending<'a> {
                 self.body.advance(written - of_head);
                 self.flushed = false;
             }
-            match self.stream.as_deref_mut() {
-                Some(stream) if !stream.ended => {
-                    let (head, body) = match ready!(poll_piece(stream, cx)) {
-                        Ok(piece) => piece,
-                        Err(fault) => return Poll::Ready(Err(WireError::Client(fault))),
-                    };
-                    (self.head, self.body) = (head, body);
-                }
-                _ if self.flushed => return Poll::Ready(Ok(())),
-                _ => {
+            let piece = match self.stream.as_deref_mut() {
+                Some(stream) => match ready!(stream.poll_framed(cx)) {
+                    Ok(piece) => piece,
+                    Err(fault) => return Poll::Ready(Err(WireError::Client(fault))),
+                },
+                None => None,
+            };
+            match piece {
+                Some(piece) => (self.head, self.body) = piece,
+                None if self.flushed => return Poll::Ready(Ok(())),
+                None => {
                     let flushed = ready!(Pin::new(&mut *socket).poll_flush(cx));
                     self.flushed = true;
                     if flushed.is_err() {
@@ -284,49 +209,5 @@ impl<'a> Sending<'a> {
                 }
             }
         }
-    }
-}
-
-/// The client's next piece and what frames it: nothing for a known length, else a chunk's size line, which also
-/// closes the chunk before it.
-fn poll_piece(
-    stream: &mut Streamed,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(Bytes, Bytes), BodyFault>> {
-    let chunked = stream.length_bytes.is_none();
-    loop {
-        let frame = match ready!(stream.poll_frame(cx)) {
-            Ok(frame) => frame,
-            Err(fault) => return Poll::Ready(Err(fault)),
-        };
-        let data = match frame {
-            Some(frame) => match frame.into_data() {
-                Ok(data) if data.is_empty() => continue,
-                Ok(data) => data,
-                Err(_trailers) => continue,
-            },
-            None => {
-                stream.ended = true;
-                let last: &'static [u8] = match (chunked, stream.begun) {
-                    (true, true) => b"\r\n0\r\n\r\n",
-                    (true, false) => b"0\r\n\r\n",
-                    (false, _) => b"",
-                };
-                stream.begun = true;
-                return Poll::Ready(Ok((Bytes::from_static(last), Bytes::new())));
-            }
-        };
-        let bytes = data.len() as u64;
-        if bytes > stream.allowance_bytes {
-            return Poll::Ready(Err(BodyFault::TooLarge));
-        }
-        stream.allowance_bytes -= bytes;
-        let line = match (chunked, stream.begun) {
-            (true, true) => Bytes::from(format!("\r\n{bytes:x}\r\n")),
-            (true, false) => Bytes::from(format!("{bytes:x}\r\n")),
-            (false, _) => Bytes::new(),
-        };
-        stream.begun = true;
-        return Poll::Ready(Ok((line, data)));
     }
 }

@@ -8,9 +8,11 @@ mod body;
 mod connection;
 mod connections;
 mod head;
+mod payload;
 mod socket;
 
 pub(crate) use body::Framing;
-pub(crate) use connection::{BodyFault, Connection, Payload, Streamed, WireError};
+pub(crate) use connection::{Connection, WireError};
 pub(crate) use connections::{ConnectError, Connections, Target};
 pub(crate) use head::{RequestHead, ResponseHead};
+pub(crate) use payload::{BodyFault, Bounds, Payload, Streamed};

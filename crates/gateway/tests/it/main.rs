@@ -9,6 +9,7 @@ mod engines; // before real engines
 mod errors; // every way to be refused, with status and words
 mod ext_proc; // requests decided for a data plane
 mod protocol; // HTTP versions, methods, headers
+mod rename; // the client's name for a model, back in its answer
 mod retry; // what happens when an engine fails
 mod routes; // which pool and endpoint a request goes to
 mod streams; // what is passed through of a response, and how it ends

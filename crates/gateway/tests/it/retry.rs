@@ -14,6 +14,9 @@ const GOOD: &str = r#"{"model":"m","prompt":"hi"}"#;
 
 type Acts = fn() -> Vec<Act>;
 
+const CHUNKED_HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+
 /// The first request that reaches any engine gets `first`, all others `later`.
 async fn engines(first: fn() -> Vec<Act>, later: fn() -> Vec<Act>) -> [FakeEngine; 2] {
     let count = std::sync::Arc::new(AtomicUsize::new(0));
@@ -54,6 +57,41 @@ async fn failures_before_a_byte_go_to_the_other_endpoint() {
                 Act::Write(chunk("data: {\"ch")),
                 Act::Close,
             ]
+        }),
+        ("reset within the body", || {
+            vec![
+                write(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":",
+                ),
+                Act::Reset,
+            ]
+        }),
+        ("closed within the body", || {
+            vec![
+                write(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":",
+                ),
+                Act::Close,
+            ]
+        }),
+        ("reset within a chunked body", || {
+            vec![
+                write(CHUNKED_HEAD),
+                Act::Write(chunk("{\"a\":")),
+                Act::Reset,
+            ]
+        }),
+        ("closed within a chunk", || {
+            vec![write(CHUNKED_HEAD), write("10\r\n{\"a\":"), Act::Close]
+        }),
+        ("reset right after the first event", || {
+            vec![write(SSE_HEAD), event("a"), Act::Reset]
+        }),
+        ("closed right after the first event", || {
+            vec![write(SSE_HEAD), event("a"), event("b"), Act::Close]
+        }),
+        ("a chunk that is none after the first event", || {
+            vec![write(SSE_HEAD), event("a"), write("zz\r\n")]
         }),
         ("not HTTP", || vec![write("ICY 200 OK\r\n\r\n"), Act::Close]),
         ("error event first", || {
@@ -294,4 +332,96 @@ async fn in_band_errors_after_content_are_the_engine_s_failure() {
     assert!(answer.whole);
     assert_eq!(answer.text().matches("[DONE]").count(), 1);
     assert_eq!(failures(&running).await, 1);
+}
+
+#[tokio::test]
+async fn a_break_before_anything_was_given_away_is_a_clean_error() {
+    let cases: &[(&str, Acts)] = &[
+        ("reset, known length", || {
+            vec![
+                write(
+                    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":",
+                ),
+                Act::Reset,
+            ]
+        }),
+        ("reset, chunked", || {
+            vec![
+                write(CHUNKED_HEAD),
+                Act::Write(chunk("{\"a\":")),
+                Act::Reset,
+            ]
+        }),
+        ("closed, chunked", || {
+            vec![
+                write(CHUNKED_HEAD),
+                Act::Write(chunk("{\"a\":")),
+                Act::Close,
+            ]
+        }),
+        ("reset, stream", || {
+            vec![write(SSE_HEAD), event("a"), Act::Reset]
+        }),
+    ];
+    for (name, acts) in cases {
+        let acts = *acts;
+        let pair = [
+            FakeEngine::start(move |_| acts()).await,
+            FakeEngine::start(move |_| acts()).await,
+        ];
+        let running = Running::before(&[&pair[0], &pair[1]]).await;
+        let answer = running.post("/v1/completions", GOOD).await;
+        assert_eq!(answer.status, 502, "{name}: {answer:?}");
+        assert!(answer.error().contains("closed the connection"), "{name}");
+        assert_eq!((pair[0].requests().len(), pair[1].requests().len()), (1, 1));
+        assert_eq!(failures(&running).await, 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn unread_bodies_go_to_a_second_endpoint_while_they_are_kept() {
+    let small = GatewayConfig {
+        max_replay_bytes: 64 << 10,
+        ..config()
+    };
+    for (bytes, chunked, status) in [
+        (10_usize, true, 200),
+        (60 << 10, true, 200),
+        (60 << 10, false, 200),
+        (1 << 20, true, 502),
+        (1 << 20, false, 502),
+    ] {
+        // Reads the whole body, then closes without a word.
+        let pair = engines(|| vec![Act::Close], ok).await;
+        let running = Running::configured(small.clone(), &[&pair[0], &pair[1]]).await;
+        let body: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        let mut wire = b"POST /unknown HTTP/1.1\r\nhost: t\r\nconnection: close\r\n".to_vec();
+        if chunked {
+            wire.extend_from_slice(b"transfer-encoding: chunked\r\n\r\n");
+            for piece in body.chunks(5_000) {
+                wire.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+                wire.extend_from_slice(piece);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            wire.extend_from_slice(format!("content-length: {bytes}\r\n\r\n").as_bytes());
+            wire.extend_from_slice(&body);
+        }
+        let answer = crate::support::raw(running.address, &wire).await;
+        let requests: Vec<_> = pair.iter().flat_map(|engine| engine.requests()).collect();
+        assert_eq!(answer.status, status, "{bytes} {chunked}: {answer:?}");
+        assert!(
+            requests.iter().all(|seen| seen.body == body),
+            "{bytes} {chunked}"
+        );
+        if status == 200 {
+            assert_eq!(requests.len(), 2);
+        } else {
+            assert_eq!(requests.len(), 1);
+            let words = answer.error();
+            assert!(words.contains("no other was tried"), "{words}");
+            assert!(words.contains("65536 bytes"), "{words}");
+        }
+    }
 }

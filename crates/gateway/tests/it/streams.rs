@@ -5,10 +5,27 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::{
-    Act, FakeEngine, Running, SSE_HEAD, answer, chunk, config, done, event, send, write,
+    Act, Answer, FakeEngine, Running, SSE_HEAD, answer, chunk, config, done, event, send, write,
 };
 
 const GOOD: &str = r#"{"model":"m","prompt":"hi","stream":true}"#;
+
+/// Sends a request, lets the engine go on once `text` of its answer has arrived, and reads to the end.
+async fn once_arrived(running: &Running, engine: &FakeEngine, text: &str) -> Answer {
+    let mut socket = TcpStream::connect(running.address).await.unwrap();
+    let wire = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{GOOD}",
+        GOOD.len()
+    );
+    socket.write_all(wire.as_bytes()).await.unwrap();
+    let mut got = Vec::new();
+    while !String::from_utf8_lossy(&got).contains(text) {
+        assert_ne!(socket.read_buf(&mut got).await.unwrap(), 0);
+    }
+    engine.go_on.notify_one();
+    socket.read_to_end(&mut got).await.unwrap();
+    answer(&got)
+}
 
 #[tokio::test]
 async fn events_pass_as_they_come() {
@@ -53,17 +70,26 @@ async fn a_broken_stream_ends_with_an_error_event() {
         vec![
             write(SSE_HEAD),
             event("a"),
+            Act::Wait,
             Act::Write(chunk("data: {\"cho")),
             Act::Close,
         ]
     };
-    let whole: fn() -> Vec<Act> = || vec![write(SSE_HEAD), event("a"), Act::Close];
-    let garbage: fn() -> Vec<Act> =
-        || vec![write(SSE_HEAD), event("a"), write("zz\r\n"), Act::Close];
-    for script in [torn, whole, garbage] {
+    let whole: fn() -> Vec<Act> = || vec![write(SSE_HEAD), event("a"), Act::Wait, Act::Close];
+    let reset: fn() -> Vec<Act> = || vec![write(SSE_HEAD), event("a"), Act::Wait, Act::Reset];
+    let garbage: fn() -> Vec<Act> = || {
+        vec![
+            write(SSE_HEAD),
+            event("a"),
+            Act::Wait,
+            write("zz\r\n"),
+            Act::Close,
+        ]
+    };
+    for script in [torn, whole, reset, garbage] {
         let engine = FakeEngine::start(move |_| script()).await;
         let running = Running::before(&[&engine]).await;
-        let answer = running.post("/v1/completions", GOOD).await;
+        let answer = once_arrived(&running, &engine, "\"text\":\"a\"").await;
         assert_eq!(answer.status, 200);
         assert!(answer.whole, "{answer:?}");
         let events: Vec<_> = answer.text().split("\n\n").collect();
@@ -105,6 +131,7 @@ async fn other_bodies_break_visibly() {
                 write(
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{\"a\":",
                 ),
+                Act::Wait,
                 Act::Close,
             ]
         },
@@ -113,6 +140,7 @@ async fn other_bodies_break_visibly() {
                 write(
                     "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n5\r\n{\"a\":\r\n",
                 ),
+                Act::Wait,
                 Act::Close,
             ]
         },
@@ -121,8 +149,9 @@ async fn other_bodies_break_visibly() {
         let script = *script;
         let engine = FakeEngine::start(move |_| script()).await;
         let running = Running::before(&[&engine]).await;
-        let answer = running.post("/v1/completions", GOOD).await;
-        assert!(!answer.whole, "{answer:?}");
+        let answer = once_arrived(&running, &engine, "{\"a\":").await;
+        assert_eq!((answer.status, answer.whole), (200, false), "{answer:?}");
+        assert_eq!(answer.text(), "{\"a\":");
     }
 }
 

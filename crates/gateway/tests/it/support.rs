@@ -51,6 +51,8 @@ pub(crate) enum Act {
     Wait,
     /// Closes the connection.
     Close,
+    /// Closes it as a process does that is killed with something unread: by a reset.
+    Reset,
     /// Neither writes nor closes until the gateway closes.
     Hang,
 }
@@ -168,6 +170,10 @@ impl Connection {
                         }
                     }
                     Act::Close => return,
+                    Act::Reset => {
+                        let socket = socket2::SockRef::from(&socket);
+                        return socket.set_linger(Some(Duration::ZERO)).unwrap();
+                    }
                     Act::Hang => {
                         let mut byte = [0];
                         let _ = socket.read(&mut byte).await;
