@@ -1,7 +1,7 @@
 //! Which kinds do other projects define that a service's routes and pools are made of?
 //!
-//! The real definitions are large and theirs to ship; these hold names, versions and subresources, and keep whatever
-//! fields they are given.
+//! The real definitions are large and theirs to ship; these hold names, versions and subresources. Routes and pools know
+//! their fields, bounds and defaults, because controllers make them; the others keep whatever they are given.
 
 use serde_json::{Value, json};
 
@@ -103,6 +103,7 @@ pub(crate) fn open_service_definitions() -> Vec<Value> {
 fn definition(row: &Row) -> Value {
     let (plural, kind, short, namespaced, group, versions) = *row;
     let open = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let spec = spec(kind).unwrap_or_else(|| open.clone());
     let version = |(at, version): (usize, &&str)| {
         json!({
             "name": version, "served": true, "storage": at + 1 == versions.len(),
@@ -112,7 +113,7 @@ fn definition(row: &Row) -> Value {
                 "type": "object",
                 "properties": {
                     "apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"},
-                    "spec": open, "status": open,
+                    "spec": spec, "status": open,
                 },
             }},
         })
@@ -137,6 +138,16 @@ fn definition(row: &Row) -> Value {
             "versions": versions.iter().enumerate().map(version).collect::<Vec<_>>(),
         },
     })
+}
+
+/// Schema of a kind's spec, where it is known.
+fn spec(kind: &str) -> Option<Value> {
+    let text = match kind {
+        "HTTPRoute" => include_str!("foreign_kinds/http_route.yaml"),
+        "InferencePool" => include_str!("foreign_kinds/inference_pool.yaml"),
+        _ => return None,
+    };
+    serde_saphyr::from_str(text).ok()
 }
 
 fn columns(kind: &str) -> Value {
@@ -164,5 +175,17 @@ fn columns(kind: &str) -> Value {
         ]),
         "HTTPRoute" => json!([column("Hostnames", ".spec.hostnames")]),
         _ => json!([]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schemas_can_be_read() {
+        for kind in ["HTTPRoute", "InferencePool"] {
+            assert_eq!(spec(kind).unwrap()["type"], "object", "{kind}");
+        }
     }
 }

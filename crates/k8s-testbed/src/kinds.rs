@@ -1,5 +1,7 @@
 //! Which kinds of object does the server know?
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use crate::object::{list, text};
@@ -18,7 +20,8 @@ pub(crate) struct Kind {
     /// JSON pointers of the `scale` subresource.
     pub(crate) scale: Option<Scale>,
     pub(crate) columns: Vec<Value>,
-    pub(crate) schema: Option<Value>,
+    /// Shared: kinds are cloned for every request.
+    pub(crate) schema: Option<Arc<Value>>,
     /// Defined by a CustomResourceDefinition.
     pub(crate) custom: bool,
 }
@@ -335,7 +338,10 @@ pub(crate) fn of_definition(definition: &Value) -> Vec<Kind> {
                 selector: scale["labelSelectorPath"].as_str().map(pointer),
             }),
             columns: list(version, "/additionalPrinterColumns").to_vec(),
-            schema: version.pointer("/schema/openAPIV3Schema").cloned(),
+            schema: version
+                .pointer("/schema/openAPIV3Schema")
+                .cloned()
+                .map(Arc::new),
             custom: true,
         })
         .collect()

@@ -50,6 +50,8 @@ pub(crate) struct Write<'a> {
     pub(crate) manager: &'a str,
     /// Checked and answered, not kept.
     pub(crate) dry_run: bool,
+    /// Fields that the schema does not know are refused instead of dropped.
+    pub(crate) strict: bool,
 }
 
 impl Write<'_> {
@@ -59,7 +61,7 @@ impl Write<'_> {
 
     fn lists(&self) -> Lists<'_> {
         Lists {
-            schema: self.kind.schema.as_ref(),
+            schema: self.kind.schema.as_deref(),
             custom: self.kind.custom,
         }
     }
@@ -76,6 +78,7 @@ impl Write<'_> {
     /// It exists, its namespace does not, or it is no such object.
     pub(crate) fn create(&self, mut body: Value) -> Result<Arc<Value>, Status> {
         self.check_type(&body)?;
+        self.check_fields(&body)?;
         let name = self.name_of(&mut body)?;
         self.check_namespace(&body)?;
         let key = self.key(&name);
@@ -104,6 +107,7 @@ impl Write<'_> {
         part: Part,
     ) -> Result<Arc<Value>, Status> {
         self.check_type(&body)?;
+        self.check_fields(&body)?;
         self.change(name, part, |_| Ok(body))
     }
 
@@ -131,6 +135,7 @@ impl Write<'_> {
                 }
                 PatchKind::Merge | PatchKind::Apply { .. } => patch::merge(&mut next, body),
             }
+            self.check_fields(&next)?;
             // A patch that names no version is made against whatever is there.
             Ok(next)
         })
@@ -167,6 +172,7 @@ impl Write<'_> {
         part: Part,
     ) -> Result<Arc<Value>, Status> {
         self.check_type(body)?;
+        self.check_fields(body)?;
         if body["metadata"]
             .get("managedFields")
             .is_some_and(|fields| !fields.is_null())
@@ -242,6 +248,29 @@ impl Write<'_> {
             "the API version in the data ({api_version}, {kind}) does not match the expected API version ({}, {})",
             self.kind.api_version(),
             self.kind.kind
+        )))
+    }
+
+    /// With `fieldValidation=Strict`, as `kubectl apply` asks for.
+    fn check_fields(&self, body: &Value) -> Result<(), Status> {
+        let Some(schema) = self.kind.schema.as_deref().filter(|_| self.strict) else {
+            return Ok(());
+        };
+        let mut unknown = Vec::new();
+        crate::api::schema::unknown(body, schema, &mut String::new(), &mut unknown);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let named: Vec<String> = unknown
+            .iter()
+            .map(|path| format!("unknown field \"{path}\""))
+            .collect();
+        Err(Status::bad_request(format!(
+            "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+            self.kind.kind,
+            self.kind.version,
+            self.kind.kind,
+            named.join(", ")
         )))
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod discovery;
 pub(crate) mod openapi;
+mod protobuf;
 pub(crate) mod query;
 pub(crate) mod request;
 pub(crate) mod route;

@@ -46,7 +46,8 @@ pub(crate) fn document(kinds: &[Kind], wanted: &str) -> Option<Value> {
         );
         let mut schema = kind
             .schema
-            .clone()
+            .as_deref()
+            .cloned()
             .unwrap_or_else(|| json!({"type": "object"}));
         schema["x-kubernetes-group-version-kind"] = json!([meaning]);
         schemas.insert(

@@ -10,7 +10,7 @@ use super::body::{self, Reply};
 use super::query::Query;
 use super::request::{Shape, Target, Verb};
 use super::watch::{self, Watch};
-use super::{discovery, openapi};
+use super::{discovery, openapi, protobuf};
 use crate::kinds::{Kind, Scale};
 use crate::object::{self, number};
 use crate::select::Selector;
@@ -99,8 +99,11 @@ impl Asked<'_> {
             .ok_or_else(Status::no_route)?;
         let query = Query::parse(self.parts.uri.query());
         if self.counted {
-            self.shared
-                .count(verb.name(&target, &query), kind.resource());
+            let part = match target.subresource.as_str() {
+                "" => kind.resource(),
+                part => format!("{}/{part}", kind.resource()),
+            };
+            self.shared.count(verb.name(&target, &query), part);
         }
         if verb != Verb::Get {
             self.shared.refuse_write(&kind, &target, verb)?;
@@ -155,6 +158,7 @@ impl Asked<'_> {
                 manager
             },
             dry_run: !query.get("dryRun").is_empty(),
+            strict: query.get("fieldValidation") == "Strict",
         }
     }
 
@@ -356,6 +360,9 @@ impl Asked<'_> {
     }
 
     fn json(&self) -> Result<Value, Status> {
+        if let Some(object) = protobuf::object(self.body)? {
+            return Ok(object);
+        }
         match serde_json::from_slice(self.body) {
             Ok(value) => Ok(value),
             Err(_) if self.header(header::CONTENT_TYPE).contains("yaml") => self.yaml(),

@@ -123,23 +123,67 @@ fn bounds(value: &Value, schema: &Value, path: &str, wrong: &mut Vec<String>) {
     }
 }
 
+/// Adds the paths of fields that the schema does not name.
+pub(crate) fn unknown(value: &Value, schema: &Value, path: &mut String, found: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let own =
+                    path.is_empty() && matches!(name.as_str(), "metadata" | "apiVersion" | "kind");
+                if own || (!known(schema, name) && open(schema)) {
+                    continue;
+                }
+                let length = path.len();
+                if length > 0 {
+                    path.push('.');
+                }
+                path.push_str(name);
+                if known(schema, name) {
+                    let below = schema["properties"]
+                        .get(name)
+                        .unwrap_or(&schema["additionalProperties"]);
+                    unknown(value, below, path, found);
+                } else {
+                    found.push(path.clone());
+                }
+                path.truncate(length);
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                let length = path.len();
+                path.push_str(&format!("[{at}]"));
+                unknown(item, &schema["items"], path, found);
+                path.truncate(length);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn known(schema: &Value, name: &str) -> bool {
+    let properties = schema["properties"].as_object();
+    properties.is_some_and(|properties| properties.contains_key(name))
+        || schema["additionalProperties"].is_object()
+}
+
+/// Keeps whatever it is given.
+fn open(schema: &Value) -> bool {
+    schema["x-kubernetes-preserve-unknown-fields"] == true
+        || schema.get("properties").is_none() && schema["type"] != "object"
+}
+
 /// Drops what the schema does not name, and adds what it has a default for, as the real server does.
 pub(crate) fn prune(value: &mut Value, schema: &Value, root: bool) {
     match value {
         Value::Object(map) => {
             let properties = schema["properties"].as_object();
-            let open = schema["x-kubernetes-preserve-unknown-fields"] == true;
             let others = schema
                 .get("additionalProperties")
                 .filter(|others| others.is_object());
             map.retain(|name, _| {
-                let known = properties.is_some_and(|properties| properties.contains_key(name));
                 let own = root && matches!(name.as_str(), "metadata" | "apiVersion" | "kind");
-                known
-                    || own
-                    || open
-                    || others.is_some()
-                    || schema.get("properties").is_none() && schema["type"] != "object"
+                own || known(schema, name) || open(schema)
             });
             for (name, below) in properties.into_iter().flatten() {
                 if map.get(name).is_none()

@@ -87,6 +87,7 @@ pub(crate) fn delete(store: &Store, key: &Key) {
         namespace: &key.namespace,
         manager: "garbage-collector",
         dry_run: false,
+        strict: false,
     };
     // Gone already.
     let _ = write.delete(&key.name, &json!({}));

@@ -31,7 +31,7 @@ use tokio_util::task::TaskTracker;
 use crate::server::ApiServer;
 use crate::store::Store;
 
-pub(crate) use defaults::defaults;
+pub(crate) use defaults::{base64, defaults};
 pub(crate) use logs::Logs;
 pub use nodes::NodeSpec;
 

@@ -85,6 +85,7 @@ fn create(store: &Store, set: &Value) {
         namespace: namespace(set),
         manager: "kube-controller-manager",
         dry_run: false,
+        strict: false,
     };
     if let Err(status) = write.create(pod) {
         super::events::tell(

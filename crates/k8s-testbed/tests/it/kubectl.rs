@@ -128,4 +128,27 @@ async fn kubectl_is_at_home() {
         .await;
     kubectl.check("get llmisvc", &["No resources found"]).await;
     kubectl.check("version", &["Server Version"]).await;
+    // These speak protobuf.
+    kubectl
+        .check("create namespace team", &["namespace/team created"])
+        .await;
+    kubectl
+        .check(
+            "-n team create secret generic s --from-literal=token=x",
+            &["secret/s created"],
+        )
+        .await;
+    kubectl
+        .check("-n team get secret s -o jsonpath={.data.token}", &["eA=="])
+        .await;
+    kubectl
+        .check(
+            "-n team create configmap c --from-literal=a=b",
+            &["created"],
+        )
+        .await;
+    kubectl.check("auth can-i create pods", &["yes"]).await;
+    kubectl
+        .check("delete namespace team --wait=false", &["deleted"])
+        .await;
 }

@@ -163,7 +163,8 @@ async fn look_forever(context: Arc<Context>) {
 }
 
 fn is_conflict(error: &anyhow::Error) -> bool {
-    let conflicts = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
+    let conflicts =
+        |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.code == 409);
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref())

@@ -9,5 +9,6 @@
 
 mod controller;
 mod discovery;
+mod manifests;
 mod preflight;
 mod semantics;

@@ -1,5 +1,6 @@
 mod children;
 mod faults;
 mod leader;
+mod permissions;
 mod statuses;
 mod world;

@@ -84,6 +84,25 @@ impl World {
     }
 
     pub(super) fn controller_with(&self, identity: &str, claim: Claim) -> Arc<Line> {
+        self.run(
+            identity,
+            Options {
+                settings: Settings {
+                    gateway_address: Some("127.0.0.1:18000".to_owned()),
+                    ..Settings::default()
+                },
+                claim,
+                ..Options::default()
+            },
+        )
+    }
+
+    /// A controller that makes a Deployment for each Gateway of our class.
+    pub(super) fn deployed_gateways(&self, identity: &str) -> Arc<Line> {
+        self.run(identity, Options::default())
+    }
+
+    fn run(&self, identity: &str, options: Options) -> Arc<Line> {
         let line = Arc::new(Line {
             server: self.server.clone(),
             identity: identity.to_owned(),
@@ -94,13 +113,8 @@ impl World {
         });
         let client = kube::Client::new(Transport(Arc::clone(&line)), "default");
         let options = Options {
-            settings: Settings {
-                gateway_address: Some("127.0.0.1:18000".to_owned()),
-                ..Settings::default()
-            },
             identity: Some(identity.to_owned()),
-            claim,
-            ..Options::default()
+            ..options
         };
         tokio::spawn(run(client, options, line.stop.clone()));
         line
@@ -140,7 +154,7 @@ impl World {
                 if wanted(&last) {
                     return;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         assert!(found.await.is_ok(), "{path} never became so: {last:#}");
