@@ -2,6 +2,7 @@
 
 mod decide;
 mod documents;
+mod fuzz_corpus;
 mod llm_d;
 mod properties;
 mod rows;
