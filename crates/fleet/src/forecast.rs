@@ -4,14 +4,16 @@
 //! it on by what its prompt is expected to take; every first byte says how far off it was and sets it right. Between two
 //! pieces of news it runs down by itself, so an estimate does not freeze when news is late or lost.
 //!
-//! What a prompt takes is fitted to observed times to first byte, `c + a * tokens + b * pairs` with `tokens` the uncached
-//! tokens and `pairs` the (new token, context token) pairs that attention looks at; what a token takes is fitted to
-//! observed times per output token, `c + d * context` with `context` the tokens of all requests there. The constant `c` of
-//! the first is whatever comes on top of every answer (hops, late news): it is told apart so that rates are not taken for
-//! slow when only news is. Fits are ridge regressions by faded normal equations, weighted to relative errors; an endpoint's
-//! own fit leans on that of the whole pool until it has seen enough.
+//! What a prompt takes is fitted over the whole pool to observed times to first byte, `c + a * tokens + b * pairs` with
+//! `tokens` the uncached tokens and `pairs` the (new token, context token) pairs that attention looks at; what an output
+//! token takes is fitted to observed times per output token, `c + d * context` with `context` the tokens of all requests
+//! there. The constant `c` of the first is whatever comes on top of every answer (hops, late news): it is told apart so
+//! that an endpoint is not taken for slow when only news is. Fits are ridge regressions by faded normal equations, weighted
+//! to relative errors. How much faster or slower than the pool an endpoint is, is one factor each for prefill and decode,
+//! believed as far as it stands out of the noise (James and Stein, 1961): equal endpoints are not told apart by chance.
 
 mod fit;
+mod speed;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,6 +22,7 @@ use parking_lot::Mutex;
 
 use crate::slot_state::{AtomicF64, DEFAULT_PREFILL_MS_PER_TOKEN};
 use fit::Fit;
+use speed::Speed;
 
 /// Pairs cost this share of a token each until it is learned: a model of some billion parameters.
 const DEFAULT_PAIR_SHARE: f64 = 4e-5;
@@ -34,14 +37,15 @@ const CONTEXT_UNIT_TOKENS: f64 = 100_000.0;
 /// Errors are weighed relative to the expected time plus this.
 const SLACK_MS: f64 = 20.0;
 
-/// Observations in which the past fades by 1/e.
+/// Observations in which the past fades by 1/e: at one endpoint, and over all of them.
 const MEMORY: f64 = 200.0;
-
-/// The pool's fit counts as so many observations of an endpoint.
-const POOL_OBSERVATIONS: f64 = 2.0;
+const POOL_MEMORY: f64 = 1_000.0;
 
 /// How firmly the pool's own fit holds on to the values assumed at the beginning.
 const PRIOR_OBSERVATIONS: f64 = 0.05;
+
+/// Time in which prefill sent fades by 1/e, for how busy an endpoint is.
+const BUSY_MEMORY_US: f64 = 5e6;
 
 /// First bytes over which their usual lateness is averaged.
 const LATE_MEMORY: f64 = 64.0;
@@ -65,39 +69,10 @@ impl Work {
 
     fn features(&self) -> [f64; 3] {
         [
-            1.0,
+            LATENCY_UNIT_MS,
             self.tokens * DEFAULT_PREFILL_MS_PER_TOKEN,
             self.pairs * DEFAULT_PREFILL_MS_PER_TOKEN * DEFAULT_PAIR_SHARE,
         ]
-    }
-}
-
-/// Fitted rates in force: multiples of the assumed ones.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rates {
-    latency: f64,
-    tokens: f64,
-    pairs: f64,
-}
-
-impl Rates {
-    const ASSUMED: Self = Self {
-        latency: 0.0,
-        tokens: 1.0,
-        pairs: 1.0,
-    };
-
-    fn of([latency, tokens, pairs]: [f64; 3]) -> Self {
-        Self {
-            latency: latency.max(0.0),
-            tokens,
-            pairs,
-        }
-    }
-
-    fn ms(&self, work: &Work) -> f64 {
-        let [_, tokens, pairs] = work.features();
-        self.tokens * tokens + self.pairs * pairs
     }
 }
 
@@ -107,22 +82,31 @@ pub(crate) struct Forecast {
     lane: Mutex<Lane>,
 }
 
+/// A request without a first byte.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    name: u64,
+    picked_us: f64,
+    takes_us: f64,
+    /// Expected end of its prefill.
+    done_us: f64,
+}
+
 #[derive(Debug)]
 struct Lane {
     /// All prefills sent are expected to be done, microseconds since process start.
     free_us: f64,
-    /// Sum of all corrections of the clock so far.
-    shift_us: f64,
-    /// Requests without a first byte: name and expected end of prefill, corrections before their pick taken off.
-    open: VecDeque<(u64, f64)>,
+    /// Requests without a first byte, in order of their picks.
+    open: VecDeque<Open>,
+    /// Prefill sent there, faded: milliseconds, and when that was brought up to date.
+    sent_ms: f64,
+    sent_at_us: f64,
     /// Context tokens of all our requests there.
     context_tokens: u64,
     next_name: u64,
-    prefill: Fit<3>,
-    decode: Fit<2>,
-    rates: Rates,
-    /// Milliseconds per output token, and what a context token adds.
-    token_ms: [f64; 2],
+    /// Times as slow as the pool.
+    prefill: Speed,
+    decode: Speed,
 }
 
 impl Default for Forecast {
@@ -130,14 +114,13 @@ impl Default for Forecast {
         Self {
             lane: Mutex::new(Lane {
                 free_us: 0.0,
-                shift_us: 0.0,
                 open: VecDeque::new(),
+                sent_ms: 0.0,
+                sent_at_us: 0.0,
                 context_tokens: 0,
                 next_name: 0,
-                prefill: Fit::default(),
-                decode: Fit::default(),
-                rates: Rates::ASSUMED,
-                token_ms: [DEFAULT_TOKEN_MS, 0.0],
+                prefill: Speed::default(),
+                decode: Speed::default(),
             }),
         }
     }
@@ -158,17 +141,33 @@ pub(crate) struct Booked {
 /// What is learned over all endpoints of a pool.
 #[derive(Debug)]
 pub(crate) struct PoolRates {
-    prefill: Mutex<(Fit<3>, [f64; 3])>,
-    decode: Mutex<(Fit<2>, [f64; 2])>,
+    learned: Mutex<Learned>,
+    /// Multiples of the assumed rates: [`LATENCY_UNIT_MS`], a token's and a pair's share.
+    prefill: [AtomicF64; 3],
+    /// Of [`DEFAULT_TOKEN_MS`], and milliseconds per [`CONTEXT_UNIT_TOKENS`].
+    decode: [AtomicF64; 2],
     /// Usual time of a first byte beyond what was expected, microseconds; 0 for not yet.
     late_us: AtomicF64,
 }
 
+#[derive(Debug, Default)]
+struct Learned {
+    prefill: Fit<3>,
+    decode: Fit<2>,
+    prefill_speed: Speed,
+    decode_speed: Speed,
+}
+
+/// Before anything was seen.
+const ASSUMED_PREFILL: [f64; 3] = [0.0, 1.0, 1.0];
+const ASSUMED_DECODE: [f64; 2] = [1.0, 0.0];
+
 impl Default for PoolRates {
     fn default() -> Self {
         Self {
-            prefill: Mutex::new((Fit::default(), [0.0, 1.0, 1.0])),
-            decode: Mutex::new((Fit::default(), [1.0, 0.0])),
+            learned: Mutex::default(),
+            prefill: ASSUMED_PREFILL.map(AtomicF64::of),
+            decode: ASSUMED_DECODE.map(AtomicF64::of),
             late_us: AtomicF64::default(),
         }
     }
@@ -177,6 +176,67 @@ impl Default for PoolRates {
 impl PoolRates {
     fn late_us(&self) -> f64 {
         self.late_us.get().max(0.0)
+    }
+
+    /// What a prompt's prefill takes at an ordinary endpoint, ms.
+    fn prefill_ms(&self, work: &Work) -> f64 {
+        let [_, tokens, pairs] = work.features();
+        self.prefill[1].get() * tokens + self.prefill[2].get() * pairs
+    }
+
+    /// What an output token takes at an ordinary endpoint, ms: by itself, and per context token.
+    fn token_ms(&self) -> [f64; 2] {
+        let [base, per_context] = [self.decode[0].get(), self.decode[1].get()];
+        [base * DEFAULT_TOKEN_MS, per_context / CONTEXT_UNIT_TOKENS]
+    }
+
+    /// A prefill took that long beyond its wait; which factor is its endpoint slower by?
+    fn learn_prefill(&self, lane: &mut Speed, work: &Work, took_ms: f64, weight: f64) {
+        let latency_ms = self.prefill[0].get().max(0.0) * LATENCY_UNIT_MS;
+        let own_ms = (took_ms - latency_ms).max(0.0);
+        let expected_ms = self.prefill_ms(work);
+        let seen = ((own_ms + SLACK_MS) / (expected_ms + SLACK_MS)).ln();
+        let mut learned = self.learned.lock();
+        lane.add(seen, weight, MEMORY);
+        learned.prefill_speed.add(seen, weight, POOL_MEMORY);
+        let factor = lane.factor_over(&learned.prefill_speed);
+        let relative = weight / (expected_ms + SLACK_MS).powi(2);
+        let ordinary_ms = latency_ms.min(took_ms) + own_ms / factor;
+        learned
+            .prefill
+            .add(work.features(), ordinary_ms, relative, POOL_MEMORY);
+        let firmness = [
+            PRIOR_OBSERVATIONS / 1e3,
+            PRIOR_OBSERVATIONS,
+            PRIOR_OBSERVATIONS * 10.0,
+        ];
+        let found = learned.prefill.solve(ASSUMED_PREFILL, firmness);
+        self.prefill
+            .iter()
+            .zip(found)
+            .for_each(|(rate, value)| rate.set(value));
+    }
+
+    fn learn_decode(&self, lane: &mut Speed, context_tokens: f64, seen_ms: f64) {
+        let [base, per_context] = self.token_ms();
+        let expected_ms = base + per_context * context_tokens;
+        let seen = (seen_ms.max(1e-3) / expected_ms.max(1e-3)).ln();
+        let mut learned = self.learned.lock();
+        lane.add(seen, 1.0, MEMORY);
+        learned.decode_speed.add(seen, 1.0, POOL_MEMORY);
+        let factor = lane.factor_over(&learned.decode_speed);
+        let features = [DEFAULT_TOKEN_MS, context_tokens / CONTEXT_UNIT_TOKENS];
+        let relative = 1.0 / expected_ms.max(1e-3).powi(2);
+        learned
+            .decode
+            .add(features, seen_ms / factor, relative, POOL_MEMORY);
+        let found = learned
+            .decode
+            .solve(ASSUMED_DECODE, [PRIOR_OBSERVATIONS; 2]);
+        self.decode
+            .iter()
+            .zip(found)
+            .for_each(|(rate, value)| rate.set(value));
     }
 
     /// A first byte came so much later than expected. Two at once may lose one: it is an average.
@@ -192,9 +252,22 @@ impl PoolRates {
 impl Lane {
     /// Nothing is expected to be later than this without a first byte having been heard.
     fn overdue_us(&self, now_us: f64, late_us: f64) -> f64 {
-        self.open.front().map_or(0.0, |(_, done_us)| {
-            (now_us - (done_us + self.shift_us) - late_us).max(0.0)
-        })
+        (self.open.front()).map_or(0.0, |open| (now_us - open.done_us - late_us).max(0.0))
+    }
+
+    /// Prefills are done one after the other: with all before number `from` done at `done_us`, when are the rest?
+    fn reckon(&mut self, from: usize, mut done_us: f64) {
+        for open in self.open.iter_mut().skip(from) {
+            done_us = done_us.max(open.picked_us) + open.takes_us;
+            open.done_us = done_us;
+        }
+        self.free_us = done_us;
+    }
+
+    /// Milliseconds of prefill sent there per millisecond lately.
+    fn busy(&self, now_us: f64) -> f64 {
+        self.sent_ms * (-(now_us - self.sent_at_us).max(0.0) / BUSY_MEMORY_US).exp()
+            / (BUSY_MEMORY_US / 1e3)
     }
 
     fn wait_us(&self, now_us: f64, late_us: f64) -> f64 {
@@ -212,28 +285,45 @@ impl Forecast {
         now: Duration,
     ) -> scheduler::Forecast {
         let lane = self.lane.lock();
-        let [base, per_context] = lane.token_ms;
+        let [base, per_context] = pool.token_ms();
+        let (prefill_factor, decode_factor) =
+            (lane.prefill.last_factor(), lane.decode.last_factor());
+        let context = lane.context_tokens as f64 + context_tokens;
         scheduler::Forecast {
             wait_ms: (lane.wait_us(micros(now), pool.late_us()) / 1e3) as f32,
-            prefill_ms: lane.rates.ms(work) as f32,
-            token_ms: (base + per_context * (lane.context_tokens as f64 + context_tokens)) as f32,
-            crowd_ms: (per_context * context_tokens) as f32,
+            prefill_ms: (prefill_factor * pool.prefill_ms(work)) as f32,
+            token_ms: (decode_factor * (base + per_context * context)) as f32,
+            crowd_ms: (decode_factor * per_context * context_tokens) as f32,
             waiting: lane.open.len() as f32,
+            busy: lane.busy(micros(now)) as f32,
         }
     }
 
     /// A request goes there.
-    pub(crate) fn picked(&self, pool: &PoolRates, work: Work, context_tokens: u64, now: Duration) -> Booked {
+    pub(crate) fn picked(
+        &self,
+        pool: &PoolRates,
+        work: Work,
+        context_tokens: u64,
+        now: Duration,
+    ) -> Booked {
         let mut lane = self.lane.lock();
         let now_us = micros(now);
         let wait_us = lane.wait_us(now_us, pool.late_us());
-        let prefill_ms = lane.rates.ms(&work);
+        let prefill_ms = lane.prefill.last_factor() * pool.prefill_ms(&work);
         lane.free_us = now_us.max(lane.free_us) + prefill_ms * 1e3;
         lane.context_tokens += context_tokens;
         let name = lane.next_name;
         lane.next_name += 1;
-        let done_us = lane.free_us - lane.shift_us;
-        lane.open.push_back((name, done_us));
+        lane.sent_ms = lane.busy(now_us) * BUSY_MEMORY_US / 1e3 + prefill_ms;
+        lane.sent_at_us = now_us;
+        let done_us = lane.free_us;
+        lane.open.push_back(Open {
+            name,
+            picked_us: now_us,
+            takes_us: prefill_ms * 1e3,
+            done_us,
+        });
         Booked {
             name,
             work,
@@ -256,47 +346,33 @@ impl Forecast {
     ) {
         let mut lane = self.lane.lock();
         booked.context_at_first_byte = Some(lane.context_tokens);
-        let Some(done_us) = lane.close(booked.name) else {
+        let Some((at, open)) = lane.close(booked.name) else {
             return;
         };
         if !streamed {
             return;
         }
-        let late_us = micros(now) - (done_us + lane.shift_us);
-        pool.was_late(late_us);
-        // Prefills are done one after the other: those behind this one are as late as it is.
-        let surprise_us = late_us - pool.late_us();
-        lane.shift_us += surprise_us;
-        lane.free_us += surprise_us;
-        if lane.open.is_empty() {
-            lane.free_us = lane.free_us.min(micros(now));
-        }
+        let now_us = micros(now);
+        pool.was_late(now_us - open.done_us);
+        lane.reckon(at, now_us - pool.late_us());
         let took_ms = ttft.as_secs_f64() * 1e3 - booked.wait_ms;
         // A long wait says more of others than of this one.
         let alone = booked.prefill_ms / (booked.prefill_ms + booked.wait_ms).max(1e-3);
-        let weight = alone / (booked.prefill_ms + SLACK_MS).powi(2);
-        let mut features = booked.work.features();
-        features[0] = LATENCY_UNIT_MS;
-        lane.prefill.add(features, took_ms, weight, MEMORY);
-        let pooled = {
-            let mut both = pool.prefill.lock();
-            both.0.add(features, took_ms, weight, MEMORY * 4.0);
-            both.1 = both.0.solve([0.0, 1.0, 1.0], [PRIOR_OBSERVATIONS / 1e3, PRIOR_OBSERVATIONS, PRIOR_OBSERVATIONS * 10.0]);
-            both.1
-        };
-        let lean = [POOL_OBSERVATIONS / 1e3, POOL_OBSERVATIONS, POOL_OBSERVATIONS];
-        lane.rates = Rates::of(lane.prefill.solve(pooled, lean));
+        pool.learn_prefill(&mut lane.prefill, &booked.work, took_ms, alone);
     }
 
     /// The request is over; `answer` where all of it came: its time between first and last byte and its tokens.
-    pub(crate) fn finished(&self, pool: &PoolRates, booked: &Booked, answer: Option<(Duration, u64)>) {
+    pub(crate) fn finished(
+        &self,
+        pool: &PoolRates,
+        booked: &Booked,
+        answer: Option<(Duration, u64)>,
+    ) {
         let mut lane = self.lane.lock();
         lane.context_tokens = lane.context_tokens.saturating_sub(booked.context_tokens);
-        if lane.close(booked.name).is_some() {
+        if let Some((at, open)) = lane.close(booked.name) {
             // Its prefill is not done any more.
-            let us = booked.prefill_ms * 1e3;
-            lane.free_us -= us;
-            lane.shift_us -= us;
+            lane.reckon(at, open.done_us - open.takes_us);
         }
         let (Some((took, tokens)), Some(context)) = (answer, booked.context_at_first_byte) else {
             return;
@@ -305,34 +381,23 @@ impl Forecast {
             return;
         }
         let seen_ms = took.as_secs_f64() * 1e3 / (tokens - 1) as f64;
-        let features = [DEFAULT_TOKEN_MS, context as f64 / CONTEXT_UNIT_TOKENS];
-        let weight = 1.0 / (DEFAULT_TOKEN_MS * DEFAULT_TOKEN_MS);
-        lane.decode.add(features, seen_ms, weight, MEMORY);
-        let pooled = {
-            let mut both = pool.decode.lock();
-            both.0.add(features, seen_ms, weight, MEMORY * 4.0);
-            both.1 = both.0.solve([1.0, 0.0], [PRIOR_OBSERVATIONS, PRIOR_OBSERVATIONS]);
-            both.1
-        };
-        let [base, per_context] = lane.decode.solve(pooled, [POOL_OBSERVATIONS, POOL_OBSERVATIONS]);
-        lane.token_ms = [base * DEFAULT_TOKEN_MS, per_context.max(0.0) / CONTEXT_UNIT_TOKENS];
+        pool.learn_decode(&mut lane.decode, context as f64, seen_ms);
     }
 
     /// Another process is behind the same address: what was learned is not true of it.
     pub(crate) fn restarted(&self) {
         let mut lane = self.lane.lock();
-        lane.prefill = Fit::default();
-        lane.decode = Fit::default();
-        lane.rates = Rates::ASSUMED;
-        lane.token_ms = [DEFAULT_TOKEN_MS, 0.0];
+        lane.prefill = Speed::default();
+        lane.decode = Speed::default();
         lane.free_us = 0.0;
     }
 }
 
 impl Lane {
-    fn close(&mut self, name: u64) -> Option<f64> {
-        let at = self.open.iter().position(|(open, _)| *open == name)?;
-        self.open.remove(at).map(|(_, done_us)| done_us)
+    /// Takes a request off; its place and what was expected of it.
+    fn close(&mut self, name: u64) -> Option<(usize, Open)> {
+        let at = self.open.iter().position(|open| open.name == name)?;
+        Some((at, self.open.remove(at)?))
     }
 }
 

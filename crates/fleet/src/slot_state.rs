@@ -15,6 +15,10 @@ use crate::forecast::Forecast;
 pub(crate) struct AtomicF64(AtomicU64);
 
 impl AtomicF64 {
+    pub(crate) fn of(value: f64) -> Self {
+        Self(AtomicU64::new(value.to_bits()))
+    }
+
     pub(crate) fn get(&self) -> f64 {
         f64::from_bits(self.0.load(Relaxed))
     }

@@ -47,6 +47,7 @@ fn rows(n: usize, spread: bool) -> Candidates {
         prefill_ms_per_token: vec![0.07; n],
         decode_ms_per_token: vec![9.0; n],
         adapters: Vec::new(),
+        forecasts: Vec::new(),
         last_pick: (0..n as u64).map(|i| i * 7919 % 104_729).collect(),
     }
 }

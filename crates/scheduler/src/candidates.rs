@@ -56,6 +56,23 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// What one request is to expect at an endpoint, by what was learned of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Forecast {
+    /// Until all prefills that we sent there before are done, ms.
+    pub wait_ms: f32,
+    /// Of its own prefill there, ms.
+    pub prefill_ms: f32,
+    /// Of each of its output tokens there, ms.
+    pub token_ms: f32,
+    /// What its context adds to each output token of everyone there, ms.
+    pub crowd_ms: f32,
+    /// Our requests there without a first byte.
+    pub waiting: f32,
+    /// Milliseconds of prefill sent there per millisecond lately.
+    pub busy: f32,
+}
+
 /// The endpoints a request could go to, one row each; every vector has the same length. A buffer that
 /// lives as long as its thread: nothing is allocated per request once it has grown.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +102,8 @@ pub struct Candidates {
     pub decode_ms_per_token: Vec<f32>,
     /// The requested model's adapter; empty unless the profile reads it ([`crate::Profile::reads_adapters`]).
     pub adapters: Vec<AdapterFit>,
+    /// Empty unless the profile reads it ([`crate::Profile::reads_forecasts`]).
+    pub forecasts: Vec<Forecast>,
     /// Pick sequence number when the endpoint was last picked; 0 for never. Ties go to the lowest.
     pub last_pick: Vec<u64>,
 }
@@ -120,6 +139,7 @@ impl Candidates {
             column.clear();
         }
         self.adapters.clear();
+        self.forecasts.clear();
         self.last_pick.clear();
     }
 }

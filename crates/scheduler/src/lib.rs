@@ -20,7 +20,7 @@ mod reference;
 mod scorer;
 mod words;
 
-pub use candidates::{AdapterFit, Ask, Candidates, EndpointInfo};
+pub use candidates::{AdapterFit, Ask, Candidates, EndpointInfo, Forecast};
 pub use config::{
     At, Compiled, ConfigError, DEFAULT_PRESET, DataLayer, Document, FlowControl, InflightWiring,
     PRESETS, Parameters, Parser, Parsers, PluginRef, PluginSpec, PrefixWiring, Preset, Problem,

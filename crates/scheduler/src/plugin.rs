@@ -48,6 +48,11 @@ pub trait Scorer: Send + Sync {
     fn reads_adapters(&self) -> bool {
         false
     }
+
+    /// Whether scores depend on `forecasts`.
+    fn reads_forecasts(&self) -> bool {
+        false
+    }
 }
 
 /// Narrows the candidates.

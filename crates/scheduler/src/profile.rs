@@ -121,6 +121,13 @@ impl Profile {
             .any(|s| s.scorer.plugin.reads_adapters())
     }
 
+    /// Whether any plugin looks at forecasts; if none does, [`Candidates::forecasts`] stays empty.
+    pub fn reads_forecasts(&self) -> bool {
+        self.scorers
+            .iter()
+            .any(|s| s.scorer.plugin.reads_forecasts())
+    }
+
     /// Filters, scores and picks. `candidates` must not be empty.
     ///
     /// # Errors

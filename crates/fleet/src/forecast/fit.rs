@@ -36,7 +36,9 @@ impl<const N: usize> Fit<N> {
         let mut held: [Option<f64>; N] = [None; N];
         for _ in 0..=N {
             let found = self.solve_with(&prior, &firmness, &held);
-            let Some(low) = (0..N).find(|at| found[*at] < prior[*at] / 100.0 && held[*at].is_none()) else {
+            let Some(low) =
+                (0..N).find(|at| found[*at] < prior[*at] / 100.0 && held[*at].is_none())
+            else {
                 return found;
             };
             held[low] = Some(prior[low].max(0.0) / 100.0);
@@ -44,7 +46,12 @@ impl<const N: usize> Fit<N> {
         prior
     }
 
-    fn solve_with(&self, prior: &[f64; N], firmness: &[f64; N], held: &[Option<f64>; N]) -> [f64; N] {
+    fn solve_with(
+        &self,
+        prior: &[f64; N],
+        firmness: &[f64; N],
+        held: &[Option<f64>; N],
+    ) -> [f64; N] {
         let mut matrix = self.products;
         let mut right = self.seen;
         for at in 0..N {
@@ -83,7 +90,9 @@ fn eliminated<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) ->
     }
     let mut found = [0.0; N];
     for at in (0..N).rev() {
-        let known: f64 = (at + 1..N).map(|column| matrix[at][column] * found[column]).sum();
+        let known: f64 = (at + 1..N)
+            .map(|column| matrix[at][column] * found[column])
+            .sum();
         found[at] = (right[at] - known) / matrix[at][at];
     }
     found.iter().all(|value| value.is_finite()).then_some(found)
@@ -109,14 +118,20 @@ mod tests {
     #[test]
     fn nothing_seen_is_the_prior_and_no_coefficient_turns_negative() {
         let empty = Fit::<2>::default().solve([2.0, 3.0], [0.1; 2]);
-        assert!((empty[0] - 2.0).abs() < 1e-12 && (empty[1] - 3.0).abs() < 1e-12, "{empty:?}");
+        assert!(
+            (empty[0] - 2.0).abs() < 1e-12 && (empty[1] - 3.0).abs() < 1e-12,
+            "{empty:?}"
+        );
         let mut falling = Fit::<2>::default();
         for at in 0..50 {
             let x = f64::from(at % 10);
             falling.add([1.0, x], 100.0 - 5.0 * x, 1.0, 1e6);
         }
         let found = falling.solve([1.0, 1.0], [1e-3; 2]);
-        assert!(found[1] > 0.0 && found[1] < 0.1 && found[0] > 50.0, "{found:?}");
+        assert!(
+            found[1] > 0.0 && found[1] < 0.1 && found[0] > 50.0,
+            "{found:?}"
+        );
     }
 
     #[test]

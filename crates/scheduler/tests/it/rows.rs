@@ -35,6 +35,7 @@ pub(crate) fn idle(n: usize) -> Candidates {
         prefill_ms_per_token: vec![0.1; n],
         decode_ms_per_token: vec![10.0; n],
         adapters: Vec::new(),
+        forecasts: Vec::new(),
         last_pick: vec![0; n],
     }
 }
