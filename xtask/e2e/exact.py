@@ -200,21 +200,39 @@ def process(*words):
         reader.join(5)
 
 
-def expect(admin, endpoint, mode, words="", blocks=None, meanwhile=None):
-    """Waits until the endpoint is in that state; how long it took."""
+ROWS = []
+
+
+def expect(situation, admin, endpoint, mode, cause="", words="", blocks=None, meanwhile=None):
+    """Waits until admin state, and then metrics, show the endpoint in that mode for that cause; notes how long it took."""
     begun = time.monotonic()
     while True:
         kv = next(e["kv"] for e in endpoints(admin) if e["name"] == endpoint)
         reason = kv["reason"] or ""
-        if kv["mode"] == mode and words in reason and blocks in (None, kv["gpu_blocks"]):
-            took = time.monotonic() - begun
-            print(f"exact: {mode:5} in {took:4.1f} s, {kv['gpu_blocks']} blocks  {reason}")
-            return
+        if kv["mode"] == mode and words in reason and cause in (None, kv["cause"] or "") and blocks in (None, kv["gpu_blocks"]):
+            break
         if time.monotonic() - begun > VISIBLE_WITHIN_S:
-            raise SystemExit(f"exact: expected {mode} ({words}, {blocks} blocks), found {kv['mode']}: {kv}")
+            raise SystemExit(f"exact: {situation}: expected {mode} ({cause}: {words}, {blocks} blocks), found: {kv}")
         if meanwhile:
             meanwhile()
         time.sleep(0.05)
+    took = time.monotonic() - begun
+    series = [line for line in get(admin + "/metrics").decode().splitlines() if "_kv_state{" in line and f'"{endpoint}"' in line]
+    if len(series) != 1 or f'mode="{mode}"' not in series[0] or f'cause="{kv["cause"] or ""}"' not in series[0]:
+        raise SystemExit(f"exact: {situation}: metrics say {series}, not {mode} for {cause!r}")
+    ROWS.append((situation, mode, kv["cause"] or "", reason, kv["gpu_blocks"], took))
+    print(f"exact: {situation}: {mode} in {took:.1f} s, {kv['gpu_blocks']} blocks  {reason}")
+
+
+def table(ports):
+    """Every situation and what was seen, as it stands in docs/benchmarks."""
+    names = {str(port): name for name, port in ports.items()}
+    lines = ["| situation | mode | cause | reason, as shown | blocks known | shown after |", "| --- | --- | --- | --- | --- | --- |"]
+    for situation, mode, cause, reason, blocks, took in ROWS:
+        for port, name in names.items():
+            reason = reason.replace(port, f"<{name}>")
+        lines.append(f"| {situation} | {mode} | {cause} | {reason} | {blocks} | {took:.1f} s |")
+    return "\n".join(lines) + "\n"
 
 
 def failures():
@@ -252,57 +270,53 @@ pools:
         lines = serve(config, "one.yaml")
         wait_up(admin)
         # Events configured, but off at the engine; nobody where they should come from.
-        expect(admin, off, "stale", "publishes no events")
-        expect(admin, engine, "stale", "connection refused")
+        expect("events configured, off at the engine", admin, off, "stale", "no_source", "publishes no events")
+        expect("events configured, nobody listens there", admin, engine, "stale", "not_connected", "connection refused")
         # A publisher appears: connected, nothing known; then from its first message on.
         publisher = Publisher(context, events)
-        expect(admin, engine, "stale", "nothing was published yet")
+        expect("publisher appears, says nothing yet", admin, engine, "stale", "waiting", "nothing was published yet")
         time.sleep(0.3)
         publisher.publish(0, stored(1))
-        expect(admin, engine, "exact", blocks=1)
+        expect("its first message, number 0", admin, engine, "exact", blocks=1)
         publisher.publish(1, stored(2, parent=1), {"type": "Unheard", "x": [1, {}]})
-        expect(admin, engine, "exact", blocks=2)
-        page = get(admin + "/metrics").decode()
-        assert "prefixgate_endpoint_kv_mode" in page, "no mode in metrics"
+        expect("a further event of a kind not known", admin, engine, "exact", blocks=2)
+        explained(admin, engine, "exact")
         # A gap that nothing can fill: its entries go, and it is told which were lost.
         publisher.publish(5, stored(9))
-        expect(admin, engine, "stale", "batches 2 to 4 were lost")
-        # A new process.
+        expect("gap without a replay endpoint", admin, engine, "stale", "gap", "batches 2 to 4 were lost")
+        explained(admin, engine, "stale", "batches 2 to 4 were lost")
         publisher.publish(0, stored(1))
-        expect(admin, engine, "exact", blocks=1)
+        expect("a new process: number 0 again", admin, engine, "exact", blocks=1)
         # Garbage; and the engine forgetting everything, after which nothing is missing.
         publisher.publish(1, payload=b"\xc1 garbage")
-        expect(admin, engine, "stale", "batch 1 cannot be read")
+        expect("garbage bytes", admin, engine, "stale", "garbage", "batch 1 cannot be read")
         publisher.publish(2, {"type": "AllBlocksCleared"})
         publisher.publish(3, stored(4))
-        expect(admin, engine, "exact", blocks=1)
+        expect("after it, the engine clears its cache", admin, engine, "exact", blocks=1)
         publisher.socket.send_multipart([b"only one frame"])
-        expect(admin, engine, "stale", "1 frames")
+        expect("a message of one frame", admin, engine, "stale", "garbage", "1 frames")
         publisher.publish(0, stored(1))
-        expect(admin, engine, "exact", blocks=1)
+        expect("a new process: number 0 again", admin, engine, "exact", blocks=1)
         # Blocks that are not the engine's.
         publisher.publish(1, stored(70, size=32))
-        expect(admin, engine, "stale", "blocks of 32 tokens")
+        expect("blocks of a wrong size", admin, engine, "stale", "block_size", "blocks of 32 tokens")
         publisher.publish(2, stored(71))
-        expect(admin, engine, "exact")
-        # An engine that works and tells nothing.
+        expect("blocks of the right size again", admin, engine, "exact")
+        # An engine that works, past us, and tells nothing.
         number = iter(range(10_000))
 
         def work():
             prompt = f"{next(number)} " + sentence(random.Random(next(number)), 300)
             post(f"http://{engine}/v1/completions", {"model": "m", "prompt": prompt, "max_tokens": 1})
 
-        silent = time.monotonic()
-        with visible(30):
-            expect(admin, engine, "stale", "published nothing", meanwhile=work)
-        print(f"exact: silence told {time.monotonic() - silent:.1f} s after work began")
+        expect("the engine works, its events do not come", admin, engine, "stale", "silent", "published nothing", meanwhile=work)
         # Killed, and started again.
         publisher.close()
-        expect(admin, engine, "stale", "127.0.0.1")
+        expect("publisher killed", admin, engine, "stale", "disconnected", "127.0.0.1")
         publisher = Publisher(context, events)
         time.sleep(1.5)
         publisher.publish(0, stored(1, blocks=3))
-        expect(admin, engine, "exact", blocks=3)
+        expect("publisher started again", admin, engine, "exact", blocks=3)
         publisher.close()
         told = [line for line in lines if "KV-cache events" in line]
         assert 10 <= len(told) <= 40, f"{len(told)} lines for about 20 changes: {told}"
@@ -317,45 +331,49 @@ pools:
         second += f'    bind: "tcp://127.0.0.1:{ports["bound"]}"\n'
         serve(second, "two.yaml")
         wait_up(admin2)
-        expect(admin2, engine, "exact", blocks=3)
+        expect("late start, with a replay endpoint", admin2, engine, "exact", blocks=3)
         time.sleep(0.6)
         publisher.publish(3, stored(13), live=False)
         publisher.publish(4, stored(14))
-        expect(admin2, engine, "exact", blocks=5)
+        expect("gap, with a replay endpoint", admin2, engine, "exact", blocks=5)
         publisher.close()
-        expect(admin2, engine, "stale", "127.0.0.1")
+        expect("publisher killed", admin2, engine, "stale", words="127.0.0.1", cause=None)
         sent = publisher.sent
         publisher = Publisher(context, events, replay=replay)
         publisher.sent = sent + []
         publisher.publish(5, stored(15), live=False)
-        expect(admin2, engine, "exact", blocks=6)
+        expect("it is back, with a replay endpoint", admin2, engine, "exact", blocks=6)
         publisher.close()
-        expect(admin2, engine, "stale", "127.0.0.1")
+        expect("publisher killed", admin2, engine, "stale", words="127.0.0.1", cause=None)
         # Another process with a longer history than what is known of the old one.
         publisher = Publisher(context, events, replay=replay)
         for sequence in range(9):
             publisher.publish(sequence, stored(30 + sequence), live=False)
-        expect(admin2, engine, "exact", blocks=9)
+        expect("another process, with a replay endpoint", admin2, engine, "exact", blocks=9)
         publisher.close()
 
         # Engines that connect to us: told apart by topic.
-        expect(admin2, off, "stale", "has not connected")
+        expect("we listen, the engine has not come", admin2, off, "stale", "not_connected", "has not connected")
         publisher = Publisher(context, f"tcp://127.0.0.1:{ports['bound']}", bind=False, topic=f"kv@{off}@m".encode())
         time.sleep(1.0)
         publisher.publish(0, stored(1, blocks=2))
-        expect(admin2, off, "exact", blocks=2)
+        expect("we listen, the engine connects", admin2, off, "exact", blocks=2)
         publisher.close()
-        expect(admin2, off, "stale")
+        expect("its connection ends", admin2, off, "stale", cause=None)
+    if "STATES" in os.environ:
+        with open(os.environ["STATES"], "w") as file:
+            file.write(table(ports))
     context.destroy(0)
     print("exact: failures passed")
 
 
-@contextlib.contextmanager
-def visible(seconds):
-    global VISIBLE_WITHIN_S
-    before, VISIBLE_WITHIN_S = VISIBLE_WITHIN_S, seconds
-    yield
-    VISIBLE_WITHIN_S = before
+def explained(admin, endpoint, mode, words=""):
+    """`prefixgate explain` says it too."""
+    command = [os.environ["PREFIXGATE"], "explain", "--admin", admin, "--prompt", "what rests on what"]
+    output = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    row = [line for line in output.stdout.splitlines() if endpoint in line and f" {mode}" in line and words in line]
+    if output.returncode or not row:
+        raise SystemExit(f"exact: explain does not say {mode} ({words}) of {endpoint}: {output.stdout}{output.stderr}")
 
 
 def wait_up(admin):

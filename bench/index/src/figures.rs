@@ -26,3 +26,10 @@ pub fn resident_bytes() -> usize {
         .and_then(|word| word.parse::<usize>().ok());
     pages.unwrap_or(0) * 4096
 }
+
+/// Time that this thread was on a core, so far; what others had of the core is not in it.
+pub fn core_time() -> Duration {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let ns = text.split_whitespace().next();
+    Duration::from_nanos(ns.and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}

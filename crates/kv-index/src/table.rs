@@ -33,6 +33,12 @@ impl Table {
         self.find(key).map(|at| self.cells[at].1)
     }
 
+    /// What lies where `key` would be looked for first; for bringing it near.
+    #[inline]
+    pub(crate) fn peek(&self, key: u64) -> u64 {
+        self.cells.get(self.home(key)).map_or(0, |cell| cell.0)
+    }
+
     /// A place to change the word of `key`; it must not become zero.
     pub(crate) fn get_mut(&mut self, key: u64) -> Option<&mut u64> {
         self.find(key).map(|at| &mut self.cells[at].1)
@@ -41,7 +47,7 @@ impl Table {
     /// Adds `key`, which must be absent, with a non-zero `word`.
     pub(crate) fn insert_new(&mut self, key: u64, word: u64) {
         if (self.len + 1) * 5 > self.cells.len() * 4 {
-            self.resize((self.len + 1) * 3 / 2);
+            self.resize((self.len + 1) * 5 / 3);
         }
         self.put(key, word);
         self.len += 1;

@@ -111,7 +111,7 @@ impl Runs {
 
     /// Memory allocated, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.headers.bytes() + self.words.bytes() + self.heads.bytes()
+        self.headers.bytes() + self.words.bytes()
     }
 
     /// Runs, and the blocks in them.
@@ -132,7 +132,7 @@ impl Runs {
     ) -> Option<Seen> {
         for _ in 0..READS_AT_MOST {
             holders.clear();
-            let run = self.heads.get(*blocks.first()?)?;
+            let run = self.heads.get(&self.words, *blocks.first()?)?;
             let Some(header) = self.header_of(run) else {
                 continue;
             };
@@ -143,8 +143,8 @@ impl Runs {
             if hashes.is_empty() || hashes[0].load(Relaxed) != blocks[0].0 {
                 continue;
             }
-            let seen = common(hashes, blocks);
             self.for_holders(header, |word| holders.push(Holder::unpack(word)));
+            let seen = common(hashes, blocks, holders);
             if let Some(behind) = behind.as_deref_mut() {
                 behind.clear();
                 for holder in holders.iter() {
@@ -178,9 +178,13 @@ impl Runs {
     }
 }
 
-/// Length of the common beginning of two chains whose first blocks are equal; the end is tried first.
+/// Leads that are tried before halving.
+const LEADS_AT_MOST: usize = 16;
+
+/// Length of the common beginning of two chains whose first blocks are equal; the end is tried first, then where others
+/// have left the run.
 #[inline]
-fn common(hashes: &[AtomicU64], blocks: &[BlockHash]) -> usize {
+fn common(hashes: &[AtomicU64], blocks: &[BlockHash], holders: &[Holder]) -> usize {
     let equal = |at: usize| hashes[at].load(Relaxed) == blocks[at].0;
     let most = hashes.len().min(blocks.len());
     if equal(most - 1) {
@@ -188,6 +192,19 @@ fn common(hashes: &[AtomicU64], blocks: &[BlockHash]) -> usize {
     }
     // Equal at `low - 1`, different at `high - 1`.
     let (mut low, mut high) = (1, most);
+    for holder in holders.iter().take(LEADS_AT_MOST) {
+        let lead = usize::from(holder.lead);
+        if lead <= low || lead >= high {
+            continue;
+        }
+        if !equal(lead - 1) {
+            high = lead;
+        } else if equal(lead) {
+            low = lead + 1;
+        } else {
+            return lead;
+        }
+    }
     while high - low > 1 {
         let middle = low + (high - low) / 2;
         match equal(middle - 1) {
@@ -219,9 +236,15 @@ fn pack_span(span: Span) -> u64 {
 
 /// The writer's part.
 impl Runs {
+    /// Brings near what [`Self::find`] looks at first.
+    #[inline]
+    pub(crate) fn peek(&self, head: BlockHash) -> u64 {
+        self.heads.peek(head)
+    }
+
     /// The run that begins with `head`, if there is one.
     pub(crate) fn find(&self, head: BlockHash) -> Option<RunId> {
-        let run = self.heads.get(head)?;
+        let run = self.heads.get(&self.words, head)?;
         (self.hash(run, 0) == Some(head)).then_some(run)
     }
 
@@ -256,7 +279,7 @@ impl Runs {
         header[HASHES].store(pack_span(Span { at: hashes, room }), Relaxed);
         header[HOLDERS].store(0, Relaxed);
         bump(header, 1);
-        if !self.heads.insert(head, run) {
+        if !self.heads.insert(&self.words, head, run) {
             bump(header, 0);
             fence(Release);
             self.words.free(hashes, room);
@@ -534,7 +557,7 @@ impl Runs {
             return;
         };
         let len = self.len(run);
-        self.heads.remove(head);
+        self.heads.remove(&self.words, head);
         let hashes = unpack_span(header[HASHES].load(Relaxed));
         let (_, holders) = unpack_holders(header[HOLDERS].load(Relaxed));
         header[HOLDERS].store(0, Relaxed);

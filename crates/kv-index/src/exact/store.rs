@@ -1,5 +1,7 @@
 //! Where do the blocks of one store event go?
 
+use std::ops::Range;
+
 use super::event::TIERS;
 use super::index::Shared;
 use super::runs::{Lane, NoRoom, RUN_BLOCKS_AT_MOST, RunId};
@@ -7,8 +9,8 @@ use super::tenant::{Entry, Holdings, Place, name_key};
 use super::{Applied, ExtraKey, KvBlockEvent, Tier};
 use crate::BlockHash;
 
-/// Blocks between two looks at the memory cap.
-const CHECK_ROOM_EVERY: usize = 128;
+/// Blocks that are hashed, and whose places are looked up, before they are entered.
+const PIECE_BLOCKS: usize = 32;
 
 /// A store event being applied.
 pub(crate) struct Storing<'a> {
@@ -16,7 +18,7 @@ pub(crate) struct Storing<'a> {
     pub(crate) holdings: &'a mut Holdings,
     pub(crate) held_blocks: &'a mut [u64; TIERS],
     pub(crate) secret: u64,
-    /// Hashes of the blocks that were stored.
+    /// Hashes of the blocks that were stored; empty before.
     pub(crate) hashes: &'a mut Vec<BlockHash>,
     pub(crate) applied: &'a mut Applied,
 }
@@ -72,8 +74,7 @@ impl Storing<'_> {
             last: None,
             stretch: None,
         };
-        let hasher = &self.shared.hasher;
-        let mut hash = hasher.root(block_size_tokens, lora);
+        let mut hash = self.shared.hasher.root(block_size_tokens, lora);
         if let Some(parent) = parent {
             let Some((place, found)) = self.parent(name_key(parent, self.secret)) else {
                 self.applied.orphan_blocks += count as u64;
@@ -86,23 +87,64 @@ impl Storing<'_> {
                 ..place
             });
         }
-        for (at, tokens) in token_ids.chunks_exact(size).enumerate() {
+        let mut at = 0;
+        'event: while at < count {
+            let to = (at + PIECE_BLOCKS).min(count);
+            hash = self.hash_piece(event, at..to, hash);
+            if self.is_full() {
+                self.refuse(at, count);
+                break;
+            }
+            for block in at..to {
+                let name = name_key(block_hashes[block], self.secret);
+                let hash = self.hashes[block];
+                if self.block(&mut walk, hash, name, count - block)? == Some(NoRoom) {
+                    self.refuse(block, count);
+                    break 'event;
+                }
+                self.applied.stored_blocks += 1;
+            }
+            at = to;
+        }
+        self.settle(&mut walk)
+    }
+
+    /// Hashes blocks `piece` of a store event, the first of which follows on `hash`, and looks at the places where they
+    /// and their names would be: each alone is a wait for memory, all together hardly more than one.
+    fn hash_piece(&mut self, event: &KvBlockEvent<'_>, piece: Range<usize>, mut hash: u64) -> u64 {
+        let KvBlockEvent::Stored {
+            block_hashes,
+            token_ids,
+            block_size_tokens,
+            lora,
+            extra_keys,
+            ..
+        } = *event
+        else {
+            return hash;
+        };
+        let (hasher, size) = (&self.shared.hasher, block_size_tokens as usize);
+        let names = block_hashes[piece.clone()].iter();
+        let looked = names.map(|name| self.holdings.names.peek(name_key(*name, self.secret)));
+        let mut looked = looked.fold(0, u64::wrapping_add);
+        for at in piece {
             let keys: &[ExtraKey<'_>] = extra_keys.get(at).map_or(&[], |keys| keys);
             let extra = match keys.is_empty() {
                 true => 0,
                 false => hasher.extra(lora, keys),
             };
-            hash = hasher.block(hash, tokens, extra);
-            let name = name_key(block_hashes[at], self.secret);
-            let full = at % CHECK_ROOM_EVERY == 0 && self.is_full();
-            if full || self.block(&mut walk, BlockHash(hash), name, count - at)? == Some(NoRoom) {
-                self.applied.refused_blocks += (count - at) as u64;
-                break;
-            }
-            self.applied.stored_blocks += 1;
+            hash = hasher.block(hash, &token_ids[at * size..(at + 1) * size], extra);
+            looked = looked.wrapping_add(self.shared.runs.peek(BlockHash(hash)));
             self.hashes.push(BlockHash(hash));
         }
-        self.settle(&mut walk)
+        std::hint::black_box(looked);
+        hash
+    }
+
+    /// From block `at` on there is no room.
+    fn refuse(&mut self, at: usize, count: usize) {
+        self.applied.refused_blocks += (count - at) as u64;
+        self.hashes.truncate(at);
     }
 
     /// The memory cap was reached; bytes of this event's own map are counted in once it is over.
@@ -152,9 +194,10 @@ impl Storing<'_> {
             }
         }
         let word = entry.unwrap_or(Entry::new(place)).stored(walk.tier).word();
-        match self.holdings.names.get_mut(name) {
+        let names = &mut self.holdings.names;
+        match entry.and_then(|_| names.get_mut(name)) {
             Some(place) => *place = word,
-            None => self.holdings.names.insert_new(name, word),
+            None => names.insert_new(name, word),
         }
         walk.last = Some(hash);
         walk.next = Some(Place {

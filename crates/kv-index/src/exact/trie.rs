@@ -48,10 +48,21 @@ impl Trie {
 
     /// The word of `key`.
     pub(crate) fn get(&self, key: u64) -> Option<u64> {
+        self.leaf_at(key).get(key)
+    }
+
+    /// What lies where `key` would be; for bringing it near before it is asked for.
+    #[inline]
+    pub(crate) fn peek(&self, key: u64) -> u64 {
+        self.leaf_at(key).peek(key)
+    }
+
+    #[inline]
+    fn leaf_at(&self, key: u64) -> &Table {
         let (mut node, mut depth) = (&self.root, 0);
         loop {
             match node {
-                Node::Leaf(table) => return table.get(key),
+                Node::Leaf(table) => return table,
                 Node::Inner(children) => node = &children[child(key, depth)],
             }
             depth += 1;

@@ -35,6 +35,10 @@ struct Candidate {
     removed: Option<Removed>,
     #[serde(default)]
     words: Option<String>,
+    #[serde(default)]
+    kv_mode: Option<String>,
+    #[serde(default)]
+    kv_reason: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -135,12 +139,23 @@ fn candidate_words(candidate: &Candidate) -> String {
         said.push(format!("removed by {}: {reason}", removed.filter));
     }
     said.extend(candidate.words.clone().filter(|words| !words.is_empty()));
+    said.extend(cache_words(candidate));
     let words = if said.is_empty() {
         "no reason given".to_owned()
     } else {
         said.join("; ")
     };
     format!("{} ({}): {words}\n", candidate.endpoint, candidate.url)
+}
+
+/// What is said of its cache rests on what; nothing where no events are expected.
+fn cache_words(candidate: &Candidate) -> Option<String> {
+    let reason = candidate.kv_reason.as_deref().unwrap_or("no reason given");
+    match candidate.kv_mode.as_deref() {
+        Some("exact") => Some("cache exact, by its engine's events".to_owned()),
+        Some("stale") => Some(format!("cache stale, by our own history: {reason}")),
+        _ => None,
+    }
 }
 
 /// Three decimals at most, without trailing zeros.
@@ -163,10 +178,12 @@ mod tests {
             "words": "e-1 holds 96 of 120 tokens",
             "candidates": [
                 {"endpoint": "e-1", "url": "http://h:1", "total": 4.2, "removed": null, "words": "most cached",
+                 "kv_mode": "exact", "kv_reason": null,
                  "scores": [
                     {"scorer": "prefix-cache-scorer", "raw": 0.9, "unit": "share", "score": 0.9, "weight": 3.0},
                     {"scorer": "queue-scorer", "raw": 2, "unit": "requests", "score": 0.7, "weight": 1.0}]},
                 {"endpoint": "e-2", "url": "http://h:2", "total": 0.0, "scores": [], "words": "",
+                 "kv_mode": "stale", "kv_reason": "batches 2 to 4 were lost",
                  "removed": {"filter": "overload-guard", "reason": "900 ms queued"}}]
         });
         let expected = "\
@@ -178,8 +195,8 @@ endpoint  scorer               raw  unit      score  weight  weighted    total
           queue-scorer           2  requests    0.7       1       0.7
   e-2     -                      -  -             -       -         -  removed
 
-e-1 (http://h:1): most cached
-e-2 (http://h:2): removed by overload-guard: 900 ms queued
+e-1 (http://h:1): most cached; cache exact, by its engine's events
+e-2 (http://h:2): removed by overload-guard: 900 ms queued; cache stale, by our own history: batches 2 to 4 were lost
 
 chosen: e-1
 e-1 holds 96 of 120 tokens

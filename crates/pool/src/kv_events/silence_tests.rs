@@ -83,7 +83,9 @@ fn told_after_ms(next_scrape_ms: u64, next_look_ms: u64) -> u64 {
 #[test]
 fn silence_is_told_within_five_seconds_whenever_it_begins() {
     let worst = (1..=20).flat_map(|scrape| (1..=5).map(move |look| (scrape * 50, look * 100)));
-    let worst = worst.map(|(scrape, look)| told_after_ms(scrape, look)).max();
+    let worst = worst
+        .map(|(scrape, look)| told_after_ms(scrape, look))
+        .max();
     assert!(
         worst.is_some_and(|worst| ms(worst) <= TOLD_WITHIN),
         "{worst:?} ms"
@@ -121,5 +123,8 @@ fn what_can_be_explained_is_no_silence() {
     check(&[(2, 0.0, 0), (3, 320.0, 9), (4, 320.0, 9)], None);
     check(&[(2, 0.0, 0), (3, 321.0, 9), (4, 321.0, 9)], Some(500));
     // Another process counts from nothing.
-    check(&[(2, 9_000.0, 0), (3, 9_999.0, 0), (4, 5.0, 0), (5, 6.0, 0)], None);
+    check(
+        &[(2, 9_000.0, 0), (3, 9_999.0, 0), (4, 5.0, 0), (5, 6.0, 0)],
+        None,
+    );
 }
