@@ -1,73 +1,25 @@
 //! Does one manifest become running, routed, scaled replicas?
 //!
 //! Against the in-project API server and nodes, with real controller, gateway and engine processes; by `kubectl`, word for
-//! word as the guide has it, where it is installed, else by the API.
+//! word as the guide has it, where it is installed, else by the API. With `KUBECONFIG` set, against that API server, as
+//! far as it goes.
+
+mod load;
+mod outside;
+mod service;
 
 use std::path::Path;
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use k8s_testbed::Fault;
-use serde_json::{Value, json};
 
 use crate::playground::{Playground, Settings};
+use load::Load;
+use service::{NAMESPACE, Service};
 
-const NAMESPACE: &str = "llm-d-inference-scheduling";
-const NAME: &str = "qwen2-3b-pattern3";
-const SERVICES: &str =
-    "/apis/serving.kserve.io/v1alpha1/namespaces/llm-d-inference-scheduling/llminferenceservices";
-
-/// Clients that ask all the time while replicas come and go.
-const CLIENTS: usize = 4;
-
-/// The manifest of the pattern, as far as it says something other than its defaults.
-const MANIFEST: &str = r#"
-apiVersion: serving.kserve.io/v1alpha1
-kind: LLMInferenceService
-metadata:
-  name: qwen2-3b-pattern3
-  namespace: llm-d-inference-scheduling
-spec:
-  model:
-    uri: hf://Qwen/Qwen2.5-3B-Instruct
-    name: Qwen/Qwen2.5-3B-Instruct
-  replicas: 3
-  router:
-    route: {}
-    gateway:
-      refs:
-      - name: inference-gateway
-        namespace: opendatahub
-    scheduler: {}
-  template:
-    imagePullSecrets:
-    - name: redhat-pull-secret
-    nodeSelector:
-      cloud.google.com/gke-tpu-accelerator: tpu-v6e-slice
-      cloud.google.com/gke-tpu-topology: 2x2
-    tolerations:
-    - key: google.com/tpu
-      operator: Equal
-      value: present
-      effect: NoSchedule
-    containers:
-    - name: main
-      image: registry.redhat.io/rhaiis/vllm-tpu-rhel9:3.2.5
-      env:
-      - name: HF_TOKEN
-        valueFrom:
-          secretKeyRef:
-            name: hf-token
-            key: HF_TOKEN
-      resources:
-        limits:
-          google.com/tpu: "4"
-        requests:
-          google.com/tpu: "4"
-"#;
+/// Nodes: as many as the service ever has replicas, so that none is spare when all are rolled.
+const NODES: usize = 5;
 
 /// The whole story, told quickly.
 ///
@@ -78,266 +30,148 @@ pub(super) fn check(binary: &Path, _: &[&str]) -> anyhow::Result<()> {
     println!("=== e2e kubernetes");
     let start = Instant::now();
     let tell = |what: &str| println!("    {:5.1} s  {what}", start.elapsed().as_secs_f64());
-    let mut playground = Playground::start(binary, &Settings::free(5)?)?;
-    let by_kubectl = Command::new("kubectl")
-        .arg("version")
-        .arg("--client")
-        .output()
-        .is_ok();
-    if !by_kubectl {
+    if let Some(kubeconfig) = std::env::var_os("KUBECONFIG") {
+        return outside::check(binary, Path::new(&kubeconfig), &tell);
+    }
+    let mut playground = Playground::start(binary, &Settings::free(NODES)?)?;
+    if !service::has_kubectl() {
         println!("    kubectl is not installed: the API is called directly");
     }
     tell("API server, nodes, controller and gateway are up");
 
-    apply(&playground, by_kubectl)?;
-    ready(&mut playground, 3)?;
+    let service = Service::new("qwen2-3b-pattern3", "pattern3-tpu.yaml");
+    service.apply(&playground)?;
+    service.ready(&mut playground, 3)?;
     tell("3 replicas are ready, and the gateway knows them");
-    let model = model(&playground)?;
-    let (code, body) = ask(&playground, &model)?;
-    ensure!(code == 200, "the gateway answered {code}: {body}");
+    let model = service.model(&playground)?;
+    service.ask(&playground, &model)?;
     tell("a completion through /{namespace}/{name}/v1/chat/completions");
 
-    scale(&playground, by_kubectl, 5)?;
-    ready(&mut playground, 5)?;
-    tell("patched to 5 replicas");
+    beside(&mut playground, &service)?;
+    tell("Pattern 1 served beside it, each on its own path, and was deleted");
 
-    let load = Load::start(&playground, &model);
-    scale(&playground, by_kubectl, 1)?;
-    ready(&mut playground, 1)?;
-    load.end("scaling from 5 to 1")?;
-    tell("scaled to 1 under load, no request failed");
+    let told = scaling(&mut playground, &service, &model)?;
+    tell(&told);
+    let told = rolling(&mut playground, &service, &model)?;
+    tell(&told);
+    let told = killing(&mut playground, &service, &model)?;
+    tell(&told);
 
-    away(&mut playground, &model)?;
+    away(&mut playground, &service, &model)?;
     tell("API server away: served on from the last view, said so, and came back");
 
-    delete(&playground, by_kubectl)?;
-    gone(&mut playground)?;
+    service.delete(&playground)?;
+    service.gone(&mut playground)?;
     tell("deleted with everything that belonged to it");
     playground.stop()?;
     println!("=== e2e kubernetes: {:.1} s", start.elapsed().as_secs_f64());
     Ok(())
 }
 
-fn apply(playground: &Playground, by_kubectl: bool) -> anyhow::Result<()> {
-    if !by_kubectl {
-        playground.api()?.apply_manifest("e2e", MANIFEST)?;
-        return Ok(());
+/// One replica of Pattern 1 next to Pattern 3.
+fn beside(playground: &mut Playground, service: &Service) -> anyhow::Result<()> {
+    let other = Service::new("qwen2-3b-pattern1", "pattern1-tpu.yaml");
+    other.apply(playground)?;
+    other.ready(playground, 1)?;
+    for one in [&other, service] {
+        let model = one.model(playground)?;
+        one.ask(playground, &model)?;
     }
-    let file = crate::run::root().join("target/playground/e2e.yaml");
-    std::fs::write(&file, MANIFEST)?;
-    playground
-        .kubectl(&["apply", "-f", &file.display().to_string()])
-        .map(drop)
+    service.ready(playground, 3)?;
+    other.delete(playground)?;
+    other.gone(playground)
 }
 
-fn scale(playground: &Playground, by_kubectl: bool, replicas: usize) -> anyhow::Result<()> {
-    let patch = format!(r#"[{{"op":"replace","path":"/spec/replicas","value":{replicas}}}]"#);
-    if by_kubectl {
-        let patched = playground.kubectl(&[
-            "-n",
-            NAMESPACE,
-            "patch",
-            "llmisvc",
-            NAME,
-            "--type=json",
-            "-p",
-            &patch,
-        ])?;
-        ensure!(patched.contains("patched"), "kubectl said: {patched}");
-        let listed = playground.kubectl(&["-n", NAMESPACE, "get", "llmisvc"])?;
-        let head = listed.lines().next().unwrap_or_default();
-        for column in ["NAME", "URL", "READY", "REASON", "AGE"] {
-            ensure!(
-                head.contains(column),
-                "`kubectl get llmisvc` has no column {column}: {head}"
-            );
-        }
-        return Ok(());
+/// 3 to 5 to 1 and back to as many as there are nodes.
+fn scaling(playground: &mut Playground, service: &Service, model: &str) -> anyhow::Result<String> {
+    let load = Load::start(playground, service, model);
+    for replicas in [5, 1, NODES] {
+        service.scale(playground, replicas)?;
+        service.ready(playground, replicas)?;
     }
-    let path = format!("{SERVICES}/{NAME}");
-    playground.api()?.patch(
-        &path,
-        "application/json-patch+json",
-        &serde_json::from_str(&patch)?,
-    )?;
-    Ok(())
+    let asked = load.end("scaling from 3 to 5 to 1 to 5")?;
+    Ok(format!(
+        "scaled 3 to 5 to 1 to 5 under load: {asked} requests, none failed"
+    ))
 }
 
-fn delete(playground: &Playground, by_kubectl: bool) -> anyhow::Result<()> {
-    if by_kubectl {
-        return playground
-            .kubectl(&["-n", NAMESPACE, "delete", "llmisvc", NAME])
-            .map(drop);
-    }
-    playground.api()?.delete(&format!("{SERVICES}/{NAME}"))?;
-    Ok(())
-}
-
-/// Waits until that many pods, no more, are ready, the status says so, and the gateway picks among them.
-fn ready(playground: &mut Playground, replicas: usize) -> anyhow::Result<()> {
-    playground.wait(&format!("{replicas} ready pods"), |playground| {
-        let pods = pods(playground);
-        pods.len() == replicas && pods.iter().all(is_ready)
+/// Every replica is replaced while every node is taken.
+fn rolling(playground: &mut Playground, service: &Service, model: &str) -> anyhow::Result<String> {
+    let names = |playground: &Playground| -> Vec<String> {
+        let pods = service.pods(playground);
+        pods.iter()
+            .map(|pod| pod["metadata"]["name"].to_string())
+            .collect()
+    };
+    let before = names(playground);
+    let load = Load::start(playground, service, model);
+    service.change_template(playground)?;
+    playground.wait("every pod to be a new one", |playground| {
+        let now = names(playground);
+        !now.is_empty() && now.iter().all(|name| !before.contains(name))
     })?;
-    playground.wait(
-        &format!("{replicas} endpoints in the gateway"),
-        |playground| endpoints(playground) == Some(replicas),
-    )?;
-    playground.wait("the service's status to be Ready", |playground| {
-        let service = playground
-            .api()
-            .ok()
-            .and_then(|api| api.get(&format!("{SERVICES}/{NAME}")).ok());
-        let conditions = service
-            .as_ref()
-            .and_then(|service| service["status"]["conditions"].as_array());
-        conditions.is_some_and(|all| {
-            all.iter()
-                .any(|one| one["type"] == "Ready" && one["status"] == "True")
+    service.ready(playground, NODES)?;
+    let asked = load.end("a rolling update")?;
+    Ok(format!(
+        "rolled {NODES} replicas on {NODES} nodes under load: {asked} requests, none failed"
+    ))
+}
+
+/// A pod's process ends at once, then a whole node.
+fn killing(playground: &mut Playground, service: &Service, model: &str) -> anyhow::Result<String> {
+    let replicas = NODES - 1;
+    service.scale(playground, replicas)?;
+    service.ready(playground, replicas)?;
+    let pods = service.pods(playground);
+    let text = |at: usize, pointer: &str| -> anyhow::Result<String> {
+        let value = pods.get(at).and_then(|pod| pod.pointer(pointer)?.as_str());
+        Ok(value.context("a pod has no name or node")?.to_owned())
+    };
+    let load = Load::start(playground, service, model);
+    playground.inject(Fault::PodKilled {
+        namespace: NAMESPACE.to_owned(),
+        name: text(0, "/metadata/name")?,
+    });
+    playground.wait("the killed pod to have started again", |playground| {
+        let pods = service.pods(playground);
+        pods.iter().any(|pod| {
+            let restarts = pod.pointer("/status/containerStatuses/0/restartCount");
+            restarts.and_then(serde_json::Value::as_u64) > Some(0)
         })
-    })
-}
-
-/// Pods of the engine.
-fn pods(playground: &Playground) -> Vec<Value> {
-    let path =
-        format!("/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=kserve.io/component%3Dworkload");
-    playground
-        .api()
-        .ok()
-        .and_then(|api| api.list(&path).ok())
-        .unwrap_or_default()
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.is_some_and(|all| {
-        all.iter()
-            .any(|one| one["type"] == "Ready" && one["status"] == "True")
-    })
-}
-
-/// Endpoints of the service's pool that the gateway may pick.
-fn endpoints(playground: &Playground) -> Option<usize> {
-    let state = state(playground)?;
-    let pools = state["pools"].as_array()?;
-    let pool = pools
-        .iter()
-        .find(|pool| pool["pool"] == format!("{NAMESPACE}/{NAME}"))?;
-    let all = pool["endpoints"].as_array()?;
-    // One that still leaves is none too few, and one too many.
-    all.iter()
-        .all(|one| one["health"] == "ready")
-        .then_some(all.len())
-}
-
-fn state(playground: &Playground) -> Option<Value> {
-    let (_, body) = playground.get(&playground.admin, "/admin/state").ok()?;
-    serde_json::from_str(&body).ok()
-}
-
-/// What clients call the model.
-fn model(playground: &Playground) -> anyhow::Result<String> {
-    let (code, body) = playground.get(
-        &playground.gateway,
-        &format!("/{NAMESPACE}/{NAME}/v1/models"),
-    )?;
-    ensure!(code == 200, "/v1/models answered {code}: {body}");
-    let models: Value = serde_json::from_str(&body)?;
-    models["data"][0]["id"]
-        .as_str()
-        .map(str::to_owned)
-        .context("no model is listed")
-}
-
-fn ask(playground: &Playground, model: &str) -> anyhow::Result<(u16, String)> {
-    playground.post(
-        &format!("/{NAMESPACE}/{NAME}/v1/chat/completions"),
-        &question(model, 0),
-    )
-}
-
-fn question(model: &str, number: u64) -> Value {
-    json!({
-        "model": model,
-        "max_tokens": 16,
-        "messages": [{"role": "user", "content": format!("Explain replica {number} in one sentence.")}],
-    })
-}
-
-/// Clients that ask all the time.
-struct Load {
-    end: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
-    clients: Vec<std::thread::JoinHandle<Option<String>>>,
-}
-
-impl Load {
-    fn start(playground: &Playground, model: &str) -> Self {
-        let (end, asked) = (
-            Arc::new(AtomicBool::new(false)),
-            Arc::new(AtomicU64::new(0)),
-        );
-        let clients = (0..CLIENTS).map(|_| {
-            let (end, asked) = (Arc::clone(&end), Arc::clone(&asked));
-            let (url, model) = (playground.gateway.clone(), model.to_owned());
-            std::thread::spawn(move || {
-                while !end.load(Relaxed) {
-                    let question = question(&model, asked.fetch_add(1, Relaxed));
-                    let path = format!("/{NAMESPACE}/{NAME}/v1/chat/completions");
-                    match crate::http::call(&url, "POST", &path, Some(&question)) {
-                        Ok((200, _)) => {}
-                        Ok((code, body)) => return Some(format!("{code}: {body}")),
-                        Err(error) => return Some(format!("{error:#}")),
-                    }
-                }
-                None
-            })
-        });
-        Self {
-            clients: clients.collect(),
-            end,
-            asked,
-        }
-    }
-
-    fn end(self, during: &str) -> anyhow::Result<()> {
-        self.end.store(true, Relaxed);
-        for client in self.clients {
-            let failed = client.join().ok().flatten();
-            ensure!(
-                failed.is_none(),
-                "a request failed during {during}: {}",
-                failed.unwrap_or_default()
-            );
-        }
-        let asked = self.asked.load(Relaxed);
-        ensure!(
-            asked > CLIENTS as u64,
-            "only {asked} requests were made during {during}"
-        );
-        Ok(())
-    }
+    })?;
+    service.ready(playground, replicas)?;
+    playground.inject(Fault::NodeGone {
+        name: text(1, "/spec/nodeName")?,
+    });
+    let lost = text(1, "/metadata/name")?;
+    playground.wait("the pod of the lost node to be replaced", |playground| {
+        let pods = service.pods(playground);
+        pods.len() == replicas && pods.iter().all(|pod| pod["metadata"]["name"] != lost)
+    })?;
+    service.ready(playground, replicas)?;
+    let asked = load.end("a killed pod and a lost node")?;
+    Ok(format!(
+        "one pod killed and one node lost under load: {asked} requests, none failed"
+    ))
 }
 
 /// The data plane outlives its API server.
-fn away(playground: &mut Playground, model: &str) -> anyhow::Result<()> {
+fn away(playground: &mut Playground, service: &Service, model: &str) -> anyhow::Result<()> {
     playground.inject(Fault::Away {
         for_how_long: Duration::from_secs(3),
     });
     let connected = |playground: &Playground, wanted: bool| {
-        let sources = state(playground).and_then(|state| state["discovery"].as_array().cloned());
+        let sources =
+            service::state(playground).and_then(|state| state["discovery"].as_array().cloned());
         sources
             .is_some_and(|all| !all.is_empty() && all.iter().all(|one| one["connected"] == wanted))
     };
     playground.wait("the gateway to say that its view is old", |playground| {
         connected(playground, false)
     })?;
-    let (code, body) = ask(playground, model)?;
-    ensure!(
-        code == 200,
-        "without the API server the gateway answered {code}: {body}"
-    );
+    service
+        .ask(playground, model)
+        .context("without the API server")?;
     let (_, metrics) = playground.get(&playground.admin, "/metrics")?;
     ensure!(
         metrics.contains("prefixgate_discovery_connected{source=\"pods\"} 0"),
@@ -345,32 +179,5 @@ fn away(playground: &mut Playground, model: &str) -> anyhow::Result<()> {
     );
     playground.wait("the gateway to be current again", |playground| {
         connected(playground, true)
-    })
-}
-
-/// Nothing of the service is left, and its path leads nowhere.
-fn gone(playground: &mut Playground) -> anyhow::Result<()> {
-    let collections = [
-        SERVICES.to_owned(),
-        format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments"),
-        format!("/api/v1/namespaces/{NAMESPACE}/services"),
-        format!("/api/v1/namespaces/{NAMESPACE}/pods"),
-        format!("/apis/gateway.networking.k8s.io/v1/namespaces/{NAMESPACE}/httproutes"),
-        format!("/apis/inference.networking.k8s.io/v1/namespaces/{NAMESPACE}/inferencepools"),
-    ];
-    playground.wait("everything of the service to be gone", |playground| {
-        let api = playground.api().ok();
-        let empty = |path: &String| {
-            api.as_ref()
-                .is_some_and(|api| api.list(path).is_ok_and(|all| all.is_empty()))
-        };
-        collections.iter().all(empty)
-    })?;
-    playground.wait("its path to lead nowhere", |playground| {
-        let answered = playground.get(
-            &playground.gateway,
-            &format!("/{NAMESPACE}/{NAME}/v1/models"),
-        );
-        answered.is_ok_and(|(code, _)| code == 404)
     })
 }

@@ -154,6 +154,12 @@ async fn a_kind_that_the_cluster_lacks_holds_nothing_up() {
 async fn an_object_that_cannot_be_read_is_left_out() {
     let (server, client) = in_project().await;
     furnish(&server);
+    // A later version of the definition may say otherwise than what is read here.
+    let definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/inferencepools.inference.networking.k8s.io";
+    let mut later = server.client().get(definition).unwrap();
+    later["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"] =
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    server.client().replace(definition, &later).unwrap();
     let bad =
         json!({"metadata": {"name": "bad"}, "spec": {"selector": "no selector", "targetPorts": 7}});
     server.client().create(POOLS, &bad).unwrap();
