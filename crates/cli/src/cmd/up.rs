@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::builder::NonEmptyStringValueParser;
 use fleet::{Event, Fleet};
 use parking_lot::Mutex;
 use pool::Clock;
@@ -55,19 +56,20 @@ pub(crate) struct Args {
     accelerator: String,
 
     /// Model name that the engines serve.
-    #[arg(long, value_name = "NAME", default_value = "Qwen/Qwen2.5-3B-Instruct")]
+    #[arg(long, value_name = "NAME", default_value = "Qwen/Qwen2.5-3B-Instruct", value_parser = NonEmptyStringValueParser::new())]
     model: String,
 
     /// First part of the path the pool is also reachable under.
     #[arg(
         long,
         value_name = "NAME",
-        default_value = "llm-d-inference-scheduling"
+        default_value = "llm-d-inference-scheduling",
+        value_parser = path_part
     )]
     namespace: String,
 
     /// Second part of that path.
-    #[arg(long, value_name = "NAME", default_value = "qwen2-3b-pattern3")]
+    #[arg(long, value_name = "NAME", default_value = "qwen2-3b-pattern3", value_parser = path_part)]
     name: String,
 
     /// Scheduling preset.
@@ -99,8 +101,25 @@ pub(crate) struct Args {
     engine_args: Option<String>,
 
     /// Runs real model servers instead: a shell command in which {port} is replaced.
-    #[arg(long, value_name = "CMD", conflicts_with_all = ["accelerator", "time_scale", "num_gpu_blocks_override", "engine_args"])]
+    #[arg(long, value_name = "CMD", value_parser = with_port, conflicts_with_all = ["accelerator", "time_scale", "num_gpu_blocks_override", "engine_args"])]
     engine_command: Option<String>,
+}
+
+/// One part of a path: what a URL carries as it is, without a slash.
+fn path_part(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-._~".contains(c);
+    if text.is_empty() || !text.chars().all(plain) {
+        return Err("letters, digits and `-._~` only: it is part of a URL's path".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// Engines that all take the same port would fight for it.
+fn with_port(command: &str) -> Result<String, String> {
+    if !command.contains("{port}") {
+        return Err("it has no `{port}`: every engine must listen on a port of its own".to_owned());
+    }
+    Ok(command.to_owned())
 }
 
 impl Args {
@@ -336,4 +355,32 @@ fn banner(args: &Args, system: &System, ports: &[u16]) -> String {
         profile: &system.pools[0].fleet.profile().to_string(),
     }
     .text()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: super::Args,
+    }
+
+    #[test]
+    fn flags_that_cannot_work_are_refused_with_the_reason() {
+        let check = |flags: &[&str], expected: &str| {
+            let words = std::iter::once("up").chain(flags.iter().copied());
+            match Line::try_parse_from(words) {
+                Ok(line) => assert_eq!(expected, "", "accepted: {:?}", line.args),
+                Err(error) => assert!(error.to_string().contains(expected), "{error}"),
+            }
+        };
+        check(&["--engine-command", "vllm serve --port {port}"], "");
+        check(&["--engine-command", "vllm serve"], "no `{port}`");
+        check(&["--name", "a/b"], "letters, digits");
+        check(&["--namespace", ""], "letters, digits");
+        check(&["--model", ""], "a value is required");
+        check(&["--replicas", "0"], "1..=64");
+    }
 }
