@@ -10,12 +10,14 @@ mod clock;
 mod falsify;
 mod fidelity;
 mod figures;
+mod gap;
 mod ledger;
 mod outcome;
 mod pace;
 mod replicas;
 mod router;
 mod rule;
+mod seeds;
 mod settings;
 mod show;
 mod source;
@@ -37,19 +39,41 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         crate::report::emit(&show::list())?;
         return Ok(ExitCode::SUCCESS);
     }
-    let plan = args.plan()?;
+    let plans = args.plans()?;
+    let [plan] = plans.as_slice() else {
+        return over_seeds(&args, &plans);
+    };
     if args.fidelity {
-        return fidelity(&args, &plan);
+        return fidelity(&args, plan);
     }
     if let Some(what) = args.falsify {
-        return falsified(&args, &plan, what);
+        return falsified(&args, plan, what);
     }
-    let report = arms::compare(&plan)?;
+    let report = arms::compare(plan)?;
     show::emit(&args, &report)?;
-    Ok(match report.is_sound() {
+    Ok(code(report.is_sound()))
+}
+
+fn code(sound: bool) -> ExitCode {
+    match sound {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
-    })
+    }
+}
+
+/// The comparison once for each seed: means and intervals.
+fn over_seeds(args: &Args, plans: &[arms::Plan]) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        !args.fidelity && args.falsify.is_none() && args.html.is_none(),
+        "--fidelity, --falsify and --html are for one seed"
+    );
+    let reports = plans
+        .iter()
+        .map(arms::compare)
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let report = seeds::Report::of(reports);
+    show::emit_seeds(args, &report)?;
+    Ok(code(report.is_sound()))
 }
 
 /// Published figures beside simulated ones. The exit code does not say whether they agree: the table does.
@@ -89,9 +113,5 @@ fn falsified(args: &Args, plan: &arms::Plan, what: falsify::Falsify) -> anyhow::
         ))?;
     }
     let sound = cells.iter().all(|cell| cell.violation_count == 0);
-    Ok(if sound {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(code(sound))
 }

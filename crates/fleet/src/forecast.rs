@@ -270,6 +270,13 @@ impl Lane {
             / (BUSY_MEMORY_US / 1e3)
     }
 
+    /// Requests whose prefill is not expected to be done, whatever has been heard of them.
+    fn waiting(&self, now_us: f64, late_us: f64) -> usize {
+        let from_us = now_us - self.overdue_us(now_us, late_us);
+        let done = self.open.partition_point(|open| open.done_us < from_us);
+        self.open.len() - done
+    }
+
     fn wait_us(&self, now_us: f64, late_us: f64) -> f64 {
         (self.free_us + self.overdue_us(now_us, late_us) - now_us).max(0.0)
     }
@@ -293,8 +300,7 @@ impl Forecast {
             wait_ms: (lane.wait_us(micros(now), pool.late_us()) / 1e3) as f32,
             prefill_ms: (prefill_factor * pool.prefill_ms(work)) as f32,
             token_ms: (decode_factor * (base + per_context * context)) as f32,
-            crowd_ms: (decode_factor * per_context * context_tokens) as f32,
-            waiting: lane.open.len() as f32,
+            waiting: lane.waiting(micros(now), pool.late_us()) as f32,
             busy: lane.busy(micros(now)) as f32,
         }
     }

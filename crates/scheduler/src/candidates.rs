@@ -65,9 +65,7 @@ pub struct Forecast {
     pub prefill_ms: f32,
     /// Of each of its output tokens there, ms.
     pub token_ms: f32,
-    /// What its context adds to each output token of everyone there, ms.
-    pub crowd_ms: f32,
-    /// Our requests there without a first byte.
+    /// Our requests there whose prefill is not expected to be done.
     pub waiting: f32,
     /// Milliseconds of prefill sent there per millisecond lately.
     pub busy: f32,

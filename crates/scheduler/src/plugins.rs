@@ -485,7 +485,7 @@ pub static PLUGINS: &[PluginType] = &[
         kind: Kind::Scorer,
         stability: Stability::Alpha,
         summary: "Prefers the endpoint where this request's tokens are out soonest, at the least delay to others; rates are learned.",
-        formula: "cost = r * (Q + U) + d * O + harm * r * U * A\nr, d = learned ms per uncached prompt token and per output token\nQ = uncached tokens waiting there, U = this request's, O = expected output, A = our requests in flight\nscore = least cost / cost",
+        formula: "cost = W + U * (1 + replication + n / (1 - busy) + harm * A) + decode * T * O\nW, U, T = ms until prefills sent there are done, for this request's own prefill, for each output token: all learned\nn, A = our requests there without and with a first byte, busy = the fleet's share of time spent on prefill, O = expected output\nscore = least cost / cost",
         misleads: "It is a choice of its own: summed with other scorers it is a ratio of costs like any score, and no longer milliseconds.",
         refused: &[],
         schema: schema_of::<latency_cost::Params>,

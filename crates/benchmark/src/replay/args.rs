@@ -22,6 +22,8 @@ use crate::workload::jobs::mooncake::{DEFAULT_SPREAD_MS, TraceOptions};
 const DEFAULT_REPLICAS: usize = 8;
 const MAX_REPLICAS: usize = 1_000;
 const MAX_GATEWAYS: usize = 64;
+/// Simulated seconds of a made-up workload at a load that is searched for.
+const LOAD_SECONDS: f64 = 120.0;
 const DEFAULT_ACCELERATOR: &str = "a100";
 const DEFAULT_COMPARE: &str = "default,round-robin";
 
@@ -106,7 +108,7 @@ pub struct Args {
     )]
     speed: f64,
 
-    /// Requests read at most (trace), or made (workload: 2000 when not given).
+    /// Requests read at most (trace), or made (workload: 2000 when not given, 120 simulated seconds of them with --load).
     #[arg(long, value_name = "N")]
     requests: Option<usize>,
 
@@ -178,9 +180,13 @@ pub struct Args {
     #[arg(long, default_value_t = DEFAULT_SLO_TPOT_MS, value_name = "MS")]
     slo_tpot_ms: f64,
 
-    /// Seed of everything that is left to chance; drawn when not given, and printed.
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    /// Seed of everything that is left to chance; drawn when not given, and printed. Several give means and intervals.
+    #[arg(long, value_name = "N,...", value_delimiter = ',')]
+    seed: Vec<u64>,
+
+    /// So many seeds, from --seed on: means over them and 95 % intervals.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    seeds: Option<u64>,
 
     /// Arms that run at once, each on a thread of its own; the host's cores when not given.
     #[arg(long, value_name = "N")]
@@ -208,9 +214,24 @@ pub struct Args {
 }
 
 impl Args {
-    /// Everything checked and resolved.
-    pub(super) fn plan(&self) -> anyhow::Result<Plan> {
-        let seed = self.seed.unwrap_or_else(crate::workload::text::fresh_seed);
+    /// Everything checked and resolved, once for each seed.
+    pub(super) fn plans(&self) -> anyhow::Result<Vec<Plan>> {
+        let first = match self.seed.first() {
+            Some(seed) => *seed,
+            None => crate::workload::text::fresh_seed(),
+        };
+        let seeds = match (self.seed.len(), self.seeds) {
+            (0 | 1, Some(count)) => (0..count).map(|at| first.wrapping_add(at)).collect(),
+            (0, None) => vec![first],
+            (_, None) => self.seed.clone(),
+            (_, Some(_)) => {
+                anyhow::bail!("--seeds counts on from one --seed; give either a list or a number")
+            }
+        };
+        seeds.into_iter().map(|seed| self.plan(seed)).collect()
+    }
+
+    fn plan(&self, seed: u64) -> anyhow::Result<Plan> {
         let settings = self.settings(seed)?;
         let replicas = settings.hardware.profiles.len();
         let arms = self
@@ -276,6 +297,7 @@ impl Args {
             report_cached: !self.no_cached_report,
             slo_ttft_ms: positive("--slo-ttft-ms", self.slo_ttft_ms)?,
             slo_tpot_ms: positive("--slo-tpot-ms", self.slo_tpot_ms)?,
+            keep_requests: false,
             mutation: self.mutate,
         })
     }
@@ -340,6 +362,8 @@ impl Args {
         Ok(Source::Made(GenerateOptions {
             kind,
             requests: self.requests.unwrap_or(default.requests),
+            // A search for a rate needs the same time at every rate, or a short burst passes for a rate that is carried.
+            seconds: (self.load.is_some() && self.requests.is_none()).then_some(LOAD_SECONDS),
             rate_per_s: positive("--rate", self.rate.unwrap_or(default.rate_per_s))? * self.speed,
             groups: self.groups.unwrap_or(default.groups),
             prefix_tokens: self.prefix_tokens.unwrap_or(default.prefix_tokens),

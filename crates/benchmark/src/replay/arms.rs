@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::Context;
+use engine::backend::Profile;
 use scheduler::{Document, PRESETS, SchedulingConfig, compile};
 
 use super::outcome::{Outcome, Report};
 use super::router::{FleetRouter, Router, RuleRouter};
-use super::rule::{Known, RULES};
+use super::rule::{INFINITE_SHARED_CACHE, Known, RULES};
 use super::settings::Settings;
 use super::show::progress::Progress;
 use super::source::Source;
@@ -25,7 +26,15 @@ pub(crate) enum Decider {
     /// The gateway's own scheduling.
     Scheduling(Box<SchedulingConfig>),
     Rule(&'static Known),
+    /// No decision: every request by itself on an idle replica of the fastest kind.
+    Alone,
 }
+
+/// The bound that no routing and no fleet size beats.
+pub(crate) const ALONE: &str = "bound:alone";
+
+/// What it is, for lists.
+pub(crate) const ALONE_SUMMARY: &str = "bound: every request alone on an idle replica of the fastest kind, one unlimited cache: no routing beats it in any percentile";
 
 /// One arm of a comparison.
 #[derive(Clone)]
@@ -44,7 +53,9 @@ impl Arm {
         let bare = name
             .strip_prefix("rule:")
             .or_else(|| name.strip_prefix("bound:"));
-        let decider = if let Some(bare) = bare {
+        let decider = if name == ALONE || name == "alone" {
+            Decider::Alone
+        } else if let Some(bare) = bare {
             Decider::Rule(rule(bare).with_context(|| unknown(bare))?)
         } else if PRESETS.iter().any(|preset| preset.name == name) {
             Decider::Scheduling(Box::new(SchedulingConfig::preset(name)))
@@ -56,7 +67,7 @@ impl Arm {
         if let Decider::Scheduling(config) = &decider {
             compile(config, 0).with_context(|| format!("--compare {name}"))?;
         }
-        let bound = matches!(&decider, Decider::Rule(known) if known.bound);
+        let bound = is_bound(&decider);
         Ok(Self {
             name: match bound && !name.starts_with("bound:") {
                 true => format!("bound:{name}"),
@@ -75,7 +86,25 @@ impl Arm {
     }
 
     pub(crate) fn is_bound(&self) -> bool {
-        matches!(&self.decider, Decider::Rule(known) if known.bound)
+        is_bound(&self.decider)
+    }
+
+    /// The world this arm runs in where it is not the plan's.
+    fn world(&self, settings: &Settings) -> Option<Settings> {
+        let Decider::Alone = &self.decider else {
+            return None;
+        };
+        let mut alone = settings.clone();
+        let per_token = |profile: &&Profile| profile.flops_per_token / profile.flops_per_s;
+        let fastest = (settings.hardware.profiles.iter())
+            .min_by(|a, b| per_token(a).total_cmp(&per_token(b)))
+            .cloned();
+        alone.hardware.profiles = fastest.into_iter().collect();
+        // What is found cached is the shared cache's word, not this engine's.
+        alone.hardware.prefix_caching = false;
+        alone.concurrency = Some(1);
+        alone.gateways = 1;
+        Some(alone)
     }
 
     fn router(&self, settings: &Settings, gateway: usize) -> anyhow::Result<Box<dyn Router>> {
@@ -89,12 +118,22 @@ impl Arm {
                     compile(config, seed).with_context(|| format!("--compare {}", self.name))?;
                 Box::new(FleetRouter::new(compiled, replicas, settings.seed, seed))
             }
-            Decider::Rule(known) => Box::new(RuleRouter::new(
-                (known.make)(replicas, seed),
-                replicas,
-                seed,
-            )),
+            Decider::Rule(known) => Self::ruled(known, replicas, seed),
+            Decider::Alone => Self::ruled(&INFINITE_SHARED_CACHE, replicas, seed),
         })
+    }
+
+    fn ruled(known: &Known, replicas: usize, seed: u64) -> Box<dyn Router> {
+        let rule = (known.make)(replicas, seed);
+        Box::new(RuleRouter::new(rule, replicas, seed))
+    }
+}
+
+fn is_bound(decider: &Decider) -> bool {
+    match decider {
+        Decider::Rule(known) => known.bound,
+        Decider::Alone => true,
+        Decider::Scheduling(_) => false,
     }
 }
 
@@ -142,6 +181,8 @@ pub(crate) fn run(
     progress: &Progress,
 ) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
+    let own = arm.world(settings);
+    let settings = own.as_ref().unwrap_or(settings);
     let mut jobs = source.open()?;
     let world = World::new(settings, |gateway| arm.router(settings, gateway))?;
     let bar = progress.arm(&arm.name);

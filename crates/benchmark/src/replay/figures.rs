@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::clock::Replica;
+use super::clock::{Replica, RequestNumber};
 use super::settings::Settings;
 pub(crate) use timeline::Timeline;
 
@@ -54,6 +54,8 @@ impl Times {
 /// A request that is over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Served {
+    /// Its place in order of arrival.
+    pub(crate) number: RequestNumber,
     pub(crate) replica: Replica,
     pub(crate) arrived: Duration,
     pub(crate) first_token: Duration,
@@ -81,6 +83,9 @@ impl Share {
     }
 }
 
+/// Minutes after the first arrival that are kept apart; what arrives later counts in the last.
+pub(crate) const MINUTES: usize = 10;
+
 /// Everything kept of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Figures {
@@ -96,6 +101,10 @@ pub(crate) struct Figures {
     pub(crate) prediction_error_tokens: u64,
     pub(crate) shares: Vec<Share>,
     pub(crate) timeline: Timeline,
+    /// Times to first token by the minute of arrival: how many, and their sum.
+    minutes: [(u64, f64); MINUTES],
+    /// Every request, where a caller wants them all: this grows with the run.
+    pub(crate) kept: Option<Vec<Served>>,
     first_arrival: Option<Duration>,
     last_arrival: Duration,
     last_end: Duration,
@@ -119,6 +128,8 @@ impl Figures {
             prediction_error_tokens: 0,
             shares: vec![Share::default(); replicas],
             timeline: Timeline::new(replicas),
+            minutes: [(0, 0.0); MINUTES],
+            kept: settings.keep_requests.then(Vec::new),
             first_arrival: None,
             last_arrival: Duration::ZERO,
             last_end: Duration::ZERO,
@@ -159,6 +170,12 @@ impl Figures {
         let ttft = us(served.first_token.saturating_sub(served.arrived));
         let e2e = us(served.ended.saturating_sub(served.arrived));
         self.ttft.add_us(ttft);
+        let since = (served.arrived).saturating_sub(self.first_arrival.unwrap_or_default());
+        let minute = &mut self.minutes[((since.as_secs() / 60) as usize).min(MINUTES - 1)];
+        *minute = (minute.0 + 1, minute.1 + ttft);
+        if let Some(kept) = &mut self.kept {
+            kept.push(*served);
+        }
         self.e2e.add_us(e2e);
         let mut good = ttft <= self.slo_ttft_us;
         if served.output_tokens > 1 {
@@ -188,6 +205,13 @@ impl Figures {
     pub(crate) fn arrivals_s(&self) -> f64 {
         let first = self.first_arrival.unwrap_or_default();
         self.last_arrival.saturating_sub(first).as_secs_f64()
+    }
+
+    /// Mean time to first token of the requests that arrived in each minute, ms; the last holds all later ones.
+    pub(crate) fn ttft_by_minute_ms(&self) -> Vec<Option<f64>> {
+        let mean =
+            |(count, sum_us): &(u64, f64)| (*count > 0).then(|| sum_us / *count as f64 / 1e3);
+        self.minutes.iter().map(mean).collect()
     }
 
     fn sum(&self, of: impl Fn(&Share) -> u64) -> u64 {

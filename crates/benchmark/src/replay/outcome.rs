@@ -13,7 +13,7 @@ use super::sweep::Curve;
 use super::world::Done;
 
 /// Times of one kind, milliseconds; `null` without a sample.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Quantiles {
     pub(crate) mean: Option<f64>,
     pub(crate) p50: Option<f64>,
@@ -69,6 +69,8 @@ pub(crate) struct Outcome {
     pub(crate) output_tokens: u64,
     pub(crate) preemptions: u64,
     pub(crate) prediction: Prediction,
+    /// Mean TTFT by the minute of arrival; the last of ten holds all later ones.
+    pub(crate) ttft_by_minute_ms: Vec<Option<f64>>,
     /// Hash over every event of this arm, 16 hexadecimal digits.
     pub(crate) event_hash: String,
     pub(crate) events: u64,
@@ -111,6 +113,7 @@ impl Outcome {
                 mean_absolute_error_tokens: figures.prediction_error_tokens as f64
                     / figures.served.max(1) as f64,
             },
+            ttft_by_minute_ms: figures.ttft_by_minute_ms(),
             event_hash: format!("{:016x}", done.hash.value()),
             events: done.hash.count,
             replicas: figures.shares.clone(),

@@ -17,6 +17,8 @@ mod random;
 mod round_robin;
 mod threshold;
 
+pub(crate) use bounds::INFINITE_SHARED_CACHE;
+
 use std::time::Duration;
 
 use engine::model::CacheEvent;

@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) report_cached: bool,
     pub(crate) slo_ttft_ms: f64,
     pub(crate) slo_tpot_ms: f64,
+    /// Keep what became of every request; memory grows with the run then.
+    pub(crate) keep_requests: bool,
     /// What is broken on purpose, to see a checker notice.
     pub(crate) mutation: Option<Mutation>,
 }

@@ -45,10 +45,7 @@ impl Source {
                     ..*options
                 },
             },
-            Self::Made(options) => Self::Made(GenerateOptions {
-                rate_per_s: options.rate_per_s * factor,
-                ..*options
-            }),
+            Self::Made(options) => Self::Made(options.at_rate(options.rate_per_s * factor)),
             Self::Stages(options) => Self::Stages(StagesOptions {
                 stages: options
                     .stages

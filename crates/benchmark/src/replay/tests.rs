@@ -17,7 +17,8 @@ struct Cli {
 
 fn plan(line: &str) -> anyhow::Result<super::arms::Plan> {
     let words = std::iter::once("replay").chain(line.split_whitespace());
-    Cli::try_parse_from(words)?.args.plan()
+    let plans = Cli::try_parse_from(words)?.args.plans()?;
+    Ok(plans.into_iter().next().unwrap())
 }
 
 fn replay(line: &str) -> Report {

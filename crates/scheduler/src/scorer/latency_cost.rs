@@ -1,16 +1,21 @@
 //! How many milliseconds until this request's tokens are out, there, and what does it cost the others?
 //!
-//! One currency for cache, queue and load. With `r` the learned milliseconds per uncached prompt token at the
-//! endpoint, `d` its learned milliseconds per output token, `Q` the uncached tokens that wait there, `U` those of
-//! this request, `A` our requests in flight there and `O` the output expected:
+//! One currency for cache, queue and load, with everything learned by the fleet from its own answers
+//! ([`crate::Forecast`]): `W` until the prefills sent there are done, `U` for this request's own prefill there, `T` for
+//! each of its output tokens there, `O` the output expected, `n` our requests there without a first byte, `A` those with
+//! one, `busy` the share of time for which the fleet was sent prefill lately:
 //!
 //! ```text
-//! cost = r * (Q + U)  +  d * O  +  h * r * U * A
-//!        own wait        own output  what U adds to the step times of the A others
+//! cost = W + U * (1 + replication + n / (1 - busy) + harm * A) + decode * T * O
 //! ```
 //!
-//! The last term is what a selfish choice leaves out: each token computed here holds up everyone who decodes here.
-//! Nothing is calibrated by hand: `r` and `d` come from observed times, so mixed accelerators need no weights.
+//! `U` is paid more than once. Tokens computed here though another endpoint holds them take room from what is cached here:
+//! `replication`. Whoever comes while the queue lasts waits for them too: about `n` now, and those that come meanwhile, and
+//! so on (the busy period of a queue, Kleinrock 1975, chapter 5). And they hold up those who decode here: `harm`. Time in
+//! the stream weighs less than time before its first token: `decode` and `harm` are below 1.
+//!
+//! Nothing is calibrated by hand and nothing of it is scraped: what we sent and what came back is enough, and stale
+//! metrics cannot make a herd.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,92 +29,71 @@ use crate::{Ask, Candidates, Raw, Scorer};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Params {
-    /// Weight of the delay this request's prefill causes to requests already there; 0 is a selfish choice.
+    /// Weight of the delay this request's prefill causes to each request that decodes there.
     pub(crate) harm: f64,
-    pub(crate) wait: f64,
+    /// Share of its prefill time that computing what others hold costs in room for what is cached.
+    pub(crate) replication: f64,
+    /// Weight of a millisecond in the stream, of one before the first token.
     pub(crate) decode: f64,
-    pub(crate) pressure: f64,
-    pub(crate) crowd: f64,
-    pub(crate) queueharm: f64,
 }
 
 impl Default for Params {
     fn default() -> Self {
         Self {
-            harm: 1.0,
-            wait: 1.0,
-            decode: 1.0,
-            pressure: 0.0,
-            crowd: 1.0,
-            queueharm: 0.0,
+            harm: 0.3,
+            replication: 0.6,
+            decode: 0.3,
         }
     }
 }
 
 impl params::Params for Params {}
 
-/// Above this share of prefill time the estimate of what follows has no end.
+/// A fleet busier than this is taken to be so busy: the estimate of what follows would have no end.
 const MAX_BUSY: f32 = 0.95;
 
 /// `latency-cost-scorer`: least cost / cost, both in milliseconds.
 pub(crate) struct LatencyCost {
     harm: f32,
-    params: [f32; 5],
+    replication: f32,
+    decode: f32,
 }
 
 impl LatencyCost {
     pub(crate) fn new(params: &Params) -> Result<Self, ParamError> {
-        if !(0.0..=100.0).contains(&params.harm) {
-            return Err(ParamError::new("harm", "must be between 0 and 100"));
+        let all = [
+            ("harm", params.harm),
+            ("replication", params.replication),
+            ("decode", params.decode),
+        ];
+        for (name, value) in all {
+            if !(0.0..=100.0).contains(&value) {
+                return Err(ParamError::new(name, "must be between 0 and 100"));
+            }
         }
         Ok(Self {
             harm: params.harm as f32,
-            params: [
-                params.wait,
-                params.decode,
-                params.pressure,
-                params.crowd,
-                params.queueharm,
-            ]
-            .map(|x| x as f32),
+            replication: params.replication as f32,
+            decode: params.decode as f32,
         })
     }
 
-    /// How many requests to come a millisecond of prefill holds up, for each that waits now: those that wait when it is
-    /// done have met those that came meanwhile, and so on, until the queue is empty (Kleinrock, 1976, busy periods).
+    /// Requests that a millisecond of prefill holds up, for each that waits now.
     fn followers(candidates: &Candidates) -> f32 {
-        let sum: f32 = candidates
-            .forecasts
-            .iter()
-            .map(|forecast| load(forecast.busy))
-            .sum();
-        let busy = sum / (candidates.forecasts.len().max(1) as f32);
-        1.0 / (1.0 - busy.min(MAX_BUSY))
+        let busy = candidates.forecasts.iter().map(|f| load(f.busy));
+        let mean = busy.sum::<f32>() / candidates.forecasts.len().max(1) as f32;
+        1.0 / (1.0 - mean.min(MAX_BUSY))
     }
 
     fn cost_ms(&self, ask: &Ask<'_>, candidates: &Candidates, row: usize, followers: f32) -> f32 {
-        if let Some(forecast) = candidates.forecasts.get(row) {
-            let [wait, decode, pressure, crowd, queueharm] = self.params;
-            let output = load(ask.expected_output_tokens);
-            let decoding = (load(candidates.active_requests[row]) - forecast.waiting).max(0.0);
-            return load(
-                wait * forecast.wait_ms
-                    + (1.0 + pressure + queueharm * followers * forecast.waiting)
-                        * forecast.prefill_ms
-                    + decode * output * forecast.token_ms
-                    + self.harm
-                        * decoding
-                        * (forecast.prefill_ms + crowd * output * forecast.crowd_ms),
-            ) + 1e-3;
-        }
-        let rate = load(candidates.prefill_ms_per_token[row]);
-        let uncached =
-            load(load(ask.prompt_tokens) - load(candidates.matched_tokens[row])).max(1.0);
-        let wait = rate * (load(candidates.queued_tokens[row]) + uncached);
-        let output = load(ask.expected_output_tokens) * load(candidates.decode_ms_per_token[row]);
-        let harm = self.harm * rate * uncached * load(candidates.active_requests[row]);
+        let there = candidates.forecasts.get(row).copied().unwrap_or_default();
+        let waiting = load(there.waiting);
+        let decoding = (load(candidates.active_requests[row]) - waiting).max(0.0);
+        let times = 1.0 + self.replication + followers * waiting + self.harm * decoding;
+        let output = load(ask.expected_output_tokens) * load(there.token_ms);
+        let cost = load(there.wait_ms) + load(there.prefill_ms) * times + self.decode * output;
         // Never 0, so that costs can be divided.
-        load(wait + output + harm) + 1e-3
+        load(cost) + 1e-3
     }
 }
 

@@ -4,12 +4,15 @@ use std::fmt::Write as _;
 
 use crate::replay::outcome::{Quantiles, Report};
 
-/// One line per arm.
-pub(crate) fn csv(report: &Report) -> String {
+/// One line per seed and arm.
+pub(crate) fn csv(reports: &[Report]) -> String {
     let mut out = String::from(
         "seed,name,bound,requests,refused,hit_ratio,predicted_hit_ratio,ttft_mean_ms,ttft_p50_ms,ttft_p90_ms,ttft_p99_ms,tpot_mean_ms,tpot_p50_ms,tpot_p90_ms,tpot_p99_ms,e2e_mean_ms,e2e_p50_ms,e2e_p90_ms,e2e_p99_ms,goodput_rps,good_share,output_tokens_per_s,max_over_mean,preemptions,duration_s,event_hash\n",
     );
-    for run in &report.runs {
+    let runs = reports
+        .iter()
+        .flat_map(|report| report.runs.iter().map(move |run| (report, run)));
+    for (report, run) in runs {
         let _ = writeln!(
             out,
             "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}",

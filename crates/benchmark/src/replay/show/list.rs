@@ -2,6 +2,7 @@
 
 use scheduler::PRESETS;
 
+use crate::replay::arms::{ALONE, ALONE_SUMMARY};
 use crate::replay::rule::RULES;
 use crate::report::Table;
 
@@ -23,6 +24,7 @@ pub(crate) fn list() -> String {
         };
         table.row(vec![name, known.summary.to_owned()]);
     }
+    table.row(vec![ALONE.to_owned(), ALONE_SUMMARY.to_owned()]);
     table.row(vec![
         "FILE".to_owned(),
         "an EndpointPickerConfig document".to_owned(),

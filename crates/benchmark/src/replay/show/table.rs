@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::sides;
+use crate::replay::gap;
 use crate::replay::ledger::CHECKERS;
 use crate::replay::outcome::{Outcome, Report};
 use crate::report::Table;
@@ -40,6 +42,11 @@ pub(crate) fn table(report: &Report) -> String {
     out.push('\n');
     out.push_str(&rows(report));
     out.push('\n');
+    let gap = gap::table(&report.runs.iter().map(sides::of_run).collect::<Vec<_>>());
+    if !gap.is_empty() {
+        out.push_str(&gap);
+        out.push('\n');
+    }
     out.push_str(&checkers(report));
     out
 }

@@ -53,6 +53,8 @@ impl Kind {
 pub struct GenerateOptions {
     pub kind: Kind,
     pub requests: usize,
+    /// Requests follow from the rate: enough for so many seconds.
+    pub seconds: Option<f64>,
     /// Arrivals a second, on average.
     pub rate_per_s: f64,
     pub groups: u32,
@@ -71,6 +73,7 @@ impl Default for GenerateOptions {
         Self {
             kind: Kind::SharedPrefix,
             requests: 2_000,
+            seconds: None,
             rate_per_s: 10.0,
             groups: 128,
             prefix_tokens: 1_536,
@@ -79,6 +82,23 @@ impl Default for GenerateOptions {
             turns: 6,
             think: Duration::from_secs(8),
             seed: 0,
+        }
+    }
+}
+
+/// Fewest and most requests of a workload that is as long as it takes.
+const FEWEST: f64 = 1_000.0;
+const MOST: f64 = 200_000.0;
+
+impl GenerateOptions {
+    /// At this rate, and as many requests as fit where a time was given.
+    #[must_use]
+    pub fn at_rate(self, rate_per_s: f64) -> Self {
+        let fitting = |seconds: f64| (rate_per_s * seconds).clamp(FEWEST, MOST) as usize;
+        Self {
+            requests: self.seconds.map_or(self.requests, fitting),
+            rate_per_s,
+            ..self
         }
     }
 }
