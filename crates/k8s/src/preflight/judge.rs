@@ -45,6 +45,9 @@ impl Report<'_> {
     }
 }
 
+/// Oldest minor version of Kubernetes 1 that knows the pause of `lifecycle.preStop.sleep`, which a draining pod makes.
+const OLDEST_MINOR: u32 = 30;
+
 /// Every check of one service.
 pub fn judge(needs: &Needs, facts: &Facts, hints: Hints) -> Vec<Check> {
     let mut report = Report {
@@ -52,7 +55,7 @@ pub fn judge(needs: &Needs, facts: &Facts, hints: Hints) -> Vec<Check> {
         checks: Vec::new(),
     };
     match &facts.server_version {
-        Ok(version) => report.ok("api-server", format!("version {version}")),
+        Ok(version) => api_server(&mut report, version),
         Err(why) => report.unknown("api-server", why),
     }
     match &facts.namespace_exists {
@@ -76,6 +79,24 @@ pub fn judge(needs: &Needs, facts: &Facts, hints: Hints) -> Vec<Check> {
     }
     quota(&mut report, facts);
     report.checks
+}
+
+/// `version` reads `v1.33.0`, with more behind it on managed clusters.
+fn api_server(report: &mut Report<'_>, version: &str) {
+    let minor = version
+        .trim_start_matches('v')
+        .split('.')
+        .nth(1)
+        .and_then(|minor| minor.parse::<u32>().ok());
+    match minor {
+        Some(minor) if minor < OLDEST_MINOR => report.failed(
+            "api-server",
+            format!("version {version} does not know the pause of a pod that drains"),
+            format!("upgrade the cluster to 1.{OLDEST_MINOR} or newer"),
+        ),
+        Some(_) => report.ok("api-server", format!("version {version}")),
+        None => report.unknown("api-server", format!("version {version} cannot be read")),
+    }
 }
 
 fn definitions(report: &mut Report<'_>, facts: &Facts) {

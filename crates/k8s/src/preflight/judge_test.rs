@@ -124,6 +124,12 @@ fn a_cluster_that_has_everything_passes_but_for_what_it_cannot_say() {
 fn what_is_missing_fails_and_says_what_to_do() {
     use Verdict::Failed;
     check(
+        |facts| facts.server_version = Ok("v1.29.4-gke.1".to_owned()),
+        "api-server",
+        Failed,
+        "v1.29.4-gke.1 does not know the pause",
+    );
+    check(
         |facts| facts.namespace_exists = Ok(false),
         "namespace",
         Failed,

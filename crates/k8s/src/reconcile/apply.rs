@@ -94,8 +94,11 @@ pub(crate) async fn apply(context: &Context, object: &Value) -> anyhow::Result<O
             context.applied.lock().last.insert(key, last);
             Ok(Outcome::Applied)
         }
-        // A kind that is not installed, a webhook's no, a quota: said, not retried at once.
-        Err(kube::Error::Api(status)) if matches!(status.code, 400 | 403 | 404 | 405 | 422) => {
+        // A kind that is not installed, a webhook's no, a quota, a field the server does not know, a webhook that does not
+        // answer (500 is the code of these two): said, not retried at once.
+        Err(kube::Error::Api(status))
+            if matches!(status.code, 400 | 403 | 404 | 405 | 415 | 422 | 500) =>
+        {
             Ok(Outcome::Refused(status.message.clone()))
         }
         Err(error) => Err(error).with_context(|| format!("cannot apply {kind} {namespace}/{name}")),
