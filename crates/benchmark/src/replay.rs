@@ -11,6 +11,7 @@ mod falsify;
 mod fidelity;
 mod figures;
 mod gap;
+pub(crate) mod kept;
 mod ledger;
 mod outcome;
 mod pace;

@@ -47,8 +47,14 @@ const PRIOR_OBSERVATIONS: f64 = 0.05;
 /// Time in which prefill sent fades by 1/e, for how busy an endpoint is.
 const BUSY_MEMORY_US: f64 = 5e6;
 
-/// First bytes over which their usual lateness is averaged.
-const LATE_MEMORY: f64 = 64.0;
+/// News that may be so old leaves the clock half its word.
+const STALE_US: f64 = 1e6;
+
+/// Times to first byte tell nothing of prefill once all of them are longer than this: they may be the age of news.
+const NOTHING_TOLD_US: f64 = 1e7;
+
+/// First bytes in which the least of them is forgotten.
+const LATE_MEMORY: f64 = 256.0;
 
 /// What prefill costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,6 +104,8 @@ struct Lane {
     free_us: f64,
     /// Requests without a first byte, in order of their picks.
     open: VecDeque<Open>,
+    /// Prefill of all of these.
+    unheard_us: f64,
     /// Prefill sent there, faded: milliseconds, and when that was brought up to date.
     sent_ms: f64,
     sent_at_us: f64,
@@ -115,6 +123,7 @@ impl Default for Forecast {
             lane: Mutex::new(Lane {
                 free_us: 0.0,
                 open: VecDeque::new(),
+                unheard_us: 0.0,
                 sent_ms: 0.0,
                 sent_at_us: 0.0,
                 context_tokens: 0,
@@ -146,7 +155,7 @@ pub(crate) struct PoolRates {
     prefill: [AtomicF64; 3],
     /// Of [`DEFAULT_TOKEN_MS`], and milliseconds per [`CONTEXT_UNIT_TOKENS`].
     decode: [AtomicF64; 2],
-    /// Usual time of a first byte beyond what was expected, microseconds; 0 for not yet.
+    /// Least time to first byte lately, microseconds, 0 for not yet: news is no older than that.
     late_us: AtomicF64,
 }
 
@@ -174,8 +183,9 @@ impl Default for PoolRates {
 }
 
 impl PoolRates {
+    /// News is at most so old.
     fn late_us(&self) -> f64 {
-        self.late_us.get().max(0.0)
+        self.late_us.get()
     }
 
     /// What a prompt's prefill takes at an ordinary endpoint, ms.
@@ -190,7 +200,7 @@ impl PoolRates {
         [base * DEFAULT_TOKEN_MS, per_context / CONTEXT_UNIT_TOKENS]
     }
 
-    /// A prefill took that long beyond its wait; which factor is its endpoint slower by?
+    /// A prefill took that long beyond its wait.
     fn learn_prefill(&self, lane: &mut Speed, work: &Work, took_ms: f64, weight: f64) {
         let latency_ms = self.prefill[0].get().max(0.0) * LATENCY_UNIT_MS;
         let own_ms = (took_ms - latency_ms).max(0.0);
@@ -239,11 +249,12 @@ impl PoolRates {
             .for_each(|(rate, value)| rate.set(value));
     }
 
-    /// A first byte came so much later than expected. Two at once may lose one: it is an average.
-    fn was_late(&self, us: f64) {
+    /// A first byte took that long. Two at once may lose one: others follow.
+    fn took(&self, us: f64) {
         let known = self.late_us.get();
         self.late_us.set(match known {
             0.0 => us,
+            known if us < known => us,
             known => known + (us - known) / LATE_MEMORY,
         });
     }
@@ -270,15 +281,11 @@ impl Lane {
             / (BUSY_MEMORY_US / 1e3)
     }
 
-    /// Requests whose prefill is not expected to be done, whatever has been heard of them.
-    fn waiting(&self, now_us: f64, late_us: f64) -> usize {
-        let from_us = now_us - self.overdue_us(now_us, late_us);
-        let done = self.open.partition_point(|open| open.done_us < from_us);
-        self.open.len() - done
-    }
-
+    /// The clock is believed as far as news is fresh; with old news it is all that was sent and not heard of since.
     fn wait_us(&self, now_us: f64, late_us: f64) -> f64 {
-        (self.free_us + self.overdue_us(now_us, late_us) - now_us).max(0.0)
+        let clock_us = (self.free_us + self.overdue_us(now_us, late_us) - now_us).max(0.0);
+        let trust = 1.0 / (1.0 + late_us / STALE_US);
+        trust * clock_us + (1.0 - trust) * self.unheard_us.max(0.0)
     }
 }
 
@@ -300,7 +307,7 @@ impl Forecast {
             wait_ms: (lane.wait_us(micros(now), pool.late_us()) / 1e3) as f32,
             prefill_ms: (prefill_factor * pool.prefill_ms(work)) as f32,
             token_ms: (decode_factor * (base + per_context * context)) as f32,
-            waiting: lane.waiting(micros(now), pool.late_us()) as f32,
+            waiting: lane.open.len() as f32,
             busy: lane.busy(micros(now)) as f32,
         }
     }
@@ -324,6 +331,7 @@ impl Forecast {
         lane.sent_ms = lane.busy(now_us) * BUSY_MEMORY_US / 1e3 + prefill_ms;
         lane.sent_at_us = now_us;
         let done_us = lane.free_us;
+        lane.unheard_us += prefill_ms * 1e3;
         lane.open.push_back(Open {
             name,
             picked_us: now_us,
@@ -352,19 +360,23 @@ impl Forecast {
     ) {
         let mut lane = self.lane.lock();
         booked.context_at_first_byte = Some(lane.context_tokens);
-        let Some((at, open)) = lane.close(booked.name) else {
+        let Some((at, _)) = lane.close(booked.name) else {
             return;
         };
         if !streamed {
             return;
         }
         let now_us = micros(now);
-        pool.was_late(now_us - open.done_us);
+        pool.took(ttft.as_secs_f64() * 1e6);
         lane.reckon(at, now_us - pool.late_us());
         let took_ms = ttft.as_secs_f64() * 1e3 - booked.wait_ms;
         // A long wait says more of others than of this one.
         let alone = booked.prefill_ms / (booked.prefill_ms + booked.wait_ms).max(1e-3);
-        pool.learn_prefill(&mut lane.prefill, &booked.work, took_ms, alone);
+        // What came back so late says more of the way than of the endpoint: whichever was believed to be busier would be
+        // taken for the faster, and sent more.
+        if pool.late_us() < NOTHING_TOLD_US {
+            pool.learn_prefill(&mut lane.prefill, &booked.work, took_ms, alone);
+        }
     }
 
     /// The request is over; `answer` where all of it came: its time between first and last byte and its tokens.
@@ -403,7 +415,9 @@ impl Lane {
     /// Takes a request off; its place and what was expected of it.
     fn close(&mut self, name: u64) -> Option<(usize, Open)> {
         let at = self.open.iter().position(|open| open.name == name)?;
-        Some((at, self.open.remove(at)?))
+        let open = self.open.remove(at)?;
+        self.unheard_us -= open.takes_us;
+        Some((at, open))
     }
 }
 

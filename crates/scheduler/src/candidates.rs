@@ -65,7 +65,7 @@ pub struct Forecast {
     pub prefill_ms: f32,
     /// Of each of its output tokens there, ms.
     pub token_ms: f32,
-    /// Our requests there whose prefill is not expected to be done.
+    /// Our requests there without a first byte.
     pub waiting: f32,
     /// Milliseconds of prefill sent there per millisecond lately.
     pub busy: f32,

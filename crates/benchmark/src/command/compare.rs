@@ -9,7 +9,9 @@ mod fleet;
 mod measure;
 mod plan;
 mod result;
+mod seeds;
 mod show;
+mod virtual_arm;
 
 use std::process::ExitCode;
 
@@ -68,6 +70,13 @@ pub struct Args {
     /// Keep that time scale whatever the host does; rows that suffer are still void.
     #[arg(long)]
     pub fixed_time_scale: bool,
+    /// No processes and no sockets: the engines' batch models and the gateway's scheduling on one virtual clock, as in
+    /// `replay`. Minutes instead of hours, and no quiet machine needed; HTTP, tokenization and network are not in it.
+    #[arg(long = "virtual", conflicts_with_all = ["time_scale", "fixed_time_scale"])]
+    pub virtual_time: bool,
+    /// So many seeds, from --seed on: means and 95 % intervals.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "virtual_time", value_parser = clap::value_parser!(u64).range(1..=100))]
+    pub seeds: u64,
     /// Arms to run, such as `1-off-rr,3-on-ours` [default: all eight].
     #[arg(long, value_name = "ARM", value_delimiter = ',')]
     pub arms: Vec<Arm>,
@@ -112,6 +121,9 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     say(&plan);
+    if args.seeds > 1 {
+        return over_seeds(args).await;
+    }
     let report = measure::all(&args).await?;
     args.outputs.deliver_with(
         "compare",
@@ -128,6 +140,29 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// The same for each seed; means and intervals.
+async fn over_seeds(args: Args) -> anyhow::Result<ExitCode> {
+    let mut reports = Vec::new();
+    for at in 0..args.seeds {
+        let seed = args.seed().wrapping_add(at);
+        say(&format!("seed {seed}"));
+        let one = Args {
+            seed: Some(seed),
+            ..args.clone()
+        };
+        reports.push(measure::all(&one).await?);
+    }
+    let report = seeds::Report::of(reports);
+    args.outputs.deliver_with(
+        "compare",
+        &report,
+        &seeds::text(&report),
+        || report.by_seed.iter().map(show::csv).collect(),
+        || report.by_seed.first().map_or_else(Vec::new, show::charts),
+    )?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Args {
@@ -170,6 +205,7 @@ impl Args {
             preset: self.preset.clone(),
             seed: self.seed(),
             time_scale: self.time_scale,
+            virtual_time: self.virtual_time,
         })
     }
 

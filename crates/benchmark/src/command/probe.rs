@@ -116,7 +116,8 @@ pub async fn probe(
     Ok((probe, run))
 }
 
-fn of_run(
+/// Figures of a run whose engines gained that.
+pub(crate) fn of_run(
     offer: &Offer,
     run: &Run,
     total: usize,

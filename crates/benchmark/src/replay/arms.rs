@@ -107,7 +107,11 @@ impl Arm {
         Some(alone)
     }
 
-    fn router(&self, settings: &Settings, gateway: usize) -> anyhow::Result<Box<dyn Router>> {
+    pub(crate) fn router(
+        &self,
+        settings: &Settings,
+        gateway: usize,
+    ) -> anyhow::Result<Box<dyn Router>> {
         let replicas = settings.hardware.profiles.len();
         let seed = settings
             .seed

@@ -4,6 +4,7 @@
 use rand::seq::SliceRandom;
 use serde_json::{Value, json};
 
+use super::jobs::{Piece, key};
 use super::{Body, Prompted, Workload, text};
 use crate::report::bound::{self, Part, Prompt};
 
@@ -11,6 +12,8 @@ use crate::report::bound::{self, Part, Prompt};
 const PREFIX: u64 = 1;
 const QUESTION: u64 = 2;
 const ANSWER: u64 = 3;
+/// What an engine really answers, of which nothing is asked again.
+const OWN_ANSWER: u64 = 4;
 
 /// Fewest conversations that take turns.
 const MIN_AT_ONCE: usize = 16;
@@ -126,6 +129,27 @@ impl SharedPrefix {
             key.push(shape.run);
         }
         key
+    }
+
+    /// The prompt in runs of tokens, and the key of its answer: made up for each request, as no later turn holds it.
+    pub fn pieces(&self, index: usize) -> (Vec<Piece>, u64) {
+        let place = self.order[index];
+        let parts = self.parts(place).into_iter();
+        let pieces = parts.map(|(key, tokens)| Piece { key, tokens }).collect();
+        (
+            pieces,
+            key(&[self.shape.seed, self.shape.run, index as u64, OWN_ANSWER]),
+        )
+    }
+
+    /// Which prefix a request has.
+    pub fn group(&self, index: usize) -> u32 {
+        self.order[index].group
+    }
+
+    /// Which conversation it belongs to.
+    pub fn conversation(&self, index: usize) -> u64 {
+        self.order[index].conversation
     }
 
     fn prompt(&self, place: Place) -> Value {

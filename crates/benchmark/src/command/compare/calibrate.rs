@@ -2,7 +2,7 @@
 
 use super::arm::{self, Arm};
 use super::fleet::{Build, Fleet};
-use super::measure::{Load, closed};
+use super::measure::{Ground, Load, closed};
 use super::result::{MAX_HOST_BUSY, MAX_LAG_SHARE};
 use super::{Args, say};
 use crate::command::probe::{self, Offer, Probe};
@@ -30,8 +30,8 @@ pub(super) async fn slo(args: &Args, build: &Build, load: &Load) -> anyhow::Resu
     if let Some(slo) = args.goodput {
         return Ok(slo);
     }
-    let fleet = Fleet::start(build, arm::PATTERN_1).await?;
-    let run = closed(&fleet, load.run(ALONE, ALONE_RUN), 1, "one alone").await;
+    let mut ground = Ground::start(build, arm::PATTERN_1).await?;
+    let run = closed(&mut ground, load.run(ALONE, ALONE_RUN), 1, "one alone").await?;
     let samples: Vec<_> = run.samples.iter().collect();
     let alone = Scenario::of_scaled(
         "one alone",
@@ -83,10 +83,13 @@ async fn look_at(
     args: &Args,
     look: u64,
 ) -> anyhow::Result<f64> {
-    let fleet = Fleet::start(build, arm).await?;
+    let mut ground = Ground::Live(Fleet::start(build, arm).await?);
     let most = load
-        .guess(&fleet, arm, build.time_scale, args.window_s)
+        .guess(&mut ground, arm, build.time_scale, args.window_s)
         .await?;
+    let Ground::Live(fleet) = &ground else {
+        return Ok(0.0);
+    };
     let mut needed = 0.0_f64;
     for (number, share) in [(0, 0.3), (1, 0.9)] {
         let rate = most * share;

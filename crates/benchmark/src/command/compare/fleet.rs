@@ -38,6 +38,8 @@ pub(super) struct Build {
     pub(super) preset: String,
     pub(super) seed: u64,
     pub(super) time_scale: f64,
+    /// No processes: models on one virtual clock.
+    pub(super) virtual_time: bool,
 }
 
 /// A running arm; its processes end with it, or with this process, however it goes.

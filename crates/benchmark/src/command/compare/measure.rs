@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::arm::{self, Arm};
 use super::fleet::{Build, Fleet};
 use super::result::{Report, Row, Saturation, WorkloadReport, void};
+use super::virtual_arm::VirtualArm;
 use super::{Args, WorkloadKind, calibrate, say};
 use crate::command::bracket::Bracket;
 use crate::command::probe::{self, Offer, Probe};
@@ -86,16 +87,16 @@ impl Load {
     /// Warms an arm up; then, roughly, the requests per simulated second that it serves.
     pub(super) async fn guess(
         &self,
-        fleet: &Fleet,
+        ground: &mut Ground,
         arm: Arm,
         time_scale: f64,
         window_s: f64,
     ) -> anyhow::Result<f64> {
         let lanes = GUESS_LANES * usize::from(arm.replicas);
-        closed(fleet, self.warm_up(), lanes, "warm-up").await;
+        closed(ground, self.warm_up(), lanes, "warm-up").await?;
         // A short window needs no long guess.
         let requests = lanes * if window_s < 30.0 { 3 } else { 6 };
-        let run = closed(fleet, self.run(requests, GUESS_RUN), lanes, "first guess").await;
+        let run = closed(ground, self.run(requests, GUESS_RUN), lanes, "first guess").await?;
         let scenario = Scenario::of("guess", &run);
         if scenario.successful == 0 {
             let why = scenario
@@ -112,7 +113,7 @@ impl Load {
 pub(super) async fn all(args: &Args) -> anyhow::Result<Report> {
     let mut build = args.build()?;
     let loads: Vec<Load> = (args.workload.iter().map(|kind| Load::new(args, *kind))).collect();
-    if let Some(load) = loads.first() {
+    if let Some(load) = loads.first().filter(|_| !build.virtual_time) {
         calibrate::time_scale(args, &mut build, load).await?;
     }
     let mut workloads = Vec::new();
@@ -125,6 +126,7 @@ pub(super) async fn all(args: &Args) -> anyhow::Result<Report> {
         window_s: args.window_s,
         tolerance: args.tolerance,
         time_scale: build.time_scale,
+        virtual_time: build.virtual_time,
         seed: args.seed(),
         preset: args.preset.clone(),
         simulated: true,
@@ -193,16 +195,26 @@ async fn saturation(
     arm: Arm,
     slo: Slo,
 ) -> anyhow::Result<Row> {
-    let fleet = Fleet::start(build, arm).await?;
+    let mut ground = Ground::start(build, arm).await?;
     let most = load
-        .guess(&fleet, arm, build.time_scale, args.window_s)
+        .guess(&mut ground, arm, build.time_scale, args.window_s)
         .await?;
     let mut bracket = Bracket::new(most * GUESS, args.tolerance);
     let mut trials: Vec<Probe> = Vec::new();
     while let Some(rate) = bracket.next() {
         let run = TRIAL_RUN + trials.len() as u64;
         let name = format!("{arm} {rate:.1}/s");
-        let seen = window(args, build, load, &fleet, rate, slo, (run, true), &name).await?;
+        let seen = window(
+            args,
+            build,
+            load,
+            &mut ground,
+            rate,
+            slo,
+            (run, true),
+            &name,
+        )
+        .await?;
         say(&format!(
             "{} {arm}: {rate:.2}/s {}, {:.1} % good, TTFT p95 {}, in flight {:.1} -> {:.1}",
             load.name,
@@ -265,10 +277,10 @@ async fn equal_loads(
     equal: &EqualLoads,
 ) -> anyhow::Result<()> {
     let arm = row.name;
-    let fleet = Fleet::start(build, arm).await?;
+    let mut ground = Ground::start(build, arm).await?;
     let lanes = GUESS_LANES * usize::from(arm.replicas);
     let warm_up = load.warm_up();
-    closed(&fleet, warm_up.clone(), lanes, "warm-up").await;
+    closed(&mut ground, warm_up.clone(), lanes, "warm-up").await?;
     let replicas = f64::from(arm.replicas);
     let mut prompts = warm_up.prompts(BLOCK_TOKENS);
     for (what, rate, run) in [
@@ -280,7 +292,7 @@ async fn equal_loads(
             args,
             build,
             load,
-            &fleet,
+            &mut ground,
             rate,
             equal.slo,
             (run, false),
@@ -305,7 +317,7 @@ async fn equal_loads(
     {
         let name = format!("{arm} busy");
         let run = (BUSY_RUN, false);
-        let seen = window(args, build, load, &fleet, rate, equal.slo, run, &name).await?;
+        let seen = window(args, build, load, &mut ground, rate, equal.slo, run, &name).await?;
         row.void.extend(void("busy", &seen));
         row.busy = Some(seen);
     }
@@ -329,7 +341,7 @@ async fn window(
     args: &Args,
     build: &Build,
     load: &Load,
-    fleet: &Fleet,
+    ground: &mut Ground,
     rate: f64,
     slo: Slo,
     (run, give_up): (u64, bool),
@@ -344,18 +356,46 @@ async fn window(
         give_up,
     };
     let workload = load.run(requests(args, rate), run);
-    let seen = probe::probe(&fleet.client, &fleet.engines, workload, &offer, name).await?;
-    Ok(seen.0)
+    match ground {
+        Ground::Live(fleet) => {
+            Ok(
+                probe::probe(&fleet.client, &fleet.engines, workload, &offer, name)
+                    .await?
+                    .0,
+            )
+        }
+        Ground::Virtual(arm) => arm.window(&workload, &offer, name, !give_up),
+    }
+}
+
+/// Where an arm runs.
+pub(super) enum Ground {
+    Live(Fleet),
+    Virtual(Box<VirtualArm>),
+}
+
+impl Ground {
+    pub(super) async fn start(build: &Build, arm: Arm) -> anyhow::Result<Self> {
+        Ok(match build.virtual_time {
+            true => Self::Virtual(Box::new(VirtualArm::new(build, arm))),
+            false => Self::Live(Fleet::start(build, arm).await?),
+        })
+    }
 }
 
 /// A closed loop over the whole workload.
 pub(super) async fn closed(
-    fleet: &Fleet,
+    ground: &mut Ground,
     workload: Arc<SharedPrefix>,
     lanes: usize,
     name: &str,
-) -> Run {
-    let bar = Bar::new(name, workload.len());
-    let workload: Arc<dyn Workload> = workload;
-    driver::closed(&fleet.client, &workload, lanes, &bar.progress()).await
+) -> anyhow::Result<Run> {
+    match ground {
+        Ground::Live(fleet) => {
+            let bar = Bar::new(name, workload.len());
+            let workload: Arc<dyn Workload> = workload;
+            Ok(driver::closed(&fleet.client, &workload, lanes, &bar.progress()).await)
+        }
+        Ground::Virtual(arm) => arm.closed(&workload, lanes),
+    }
 }

@@ -20,6 +20,8 @@ pub struct Report {
     pub tolerance: f64,
     /// Real seconds per simulated second.
     pub time_scale: f64,
+    /// Ran on one virtual clock, without processes.
+    pub virtual_time: bool,
     pub seed: u64,
     pub preset: String,
     pub simulated: bool,

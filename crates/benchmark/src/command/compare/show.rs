@@ -8,7 +8,7 @@ use crate::report::{Table, csv, text};
 /// Everything for people.
 pub(super) fn text(report: &Report) -> String {
     let mut out = format!(
-        "compare: hardware, cache and routing apart\n{} ({}), {} blocks a replica, ours = preset {}, seed {}\nwindows of {} simulated s, saturation known within {:.0} %, time scale {}\n",
+        "compare: hardware, cache and routing apart\n{} ({}), {} blocks a replica, ours = preset {}, seed {}\nwindows of {} simulated s, saturation known within {:.0} %, {}\n",
         report.accelerator,
         text::SIMULATED,
         report.blocks_per_replica,
@@ -16,7 +16,7 @@ pub(super) fn text(report: &Report) -> String {
         report.seed,
         report.window_s,
         report.tolerance * 100.0,
-        report.time_scale,
+        clock(report),
     );
     if report.quick {
         out.push_str("--quick: to see that it works, not for figures\n");
@@ -26,6 +26,16 @@ pub(super) fn text(report: &Report) -> String {
         out.push_str(&one(workload));
     }
     out
+}
+
+/// What kept the time.
+pub(super) fn clock(report: &Report) -> String {
+    match report.virtual_time {
+        true => {
+            "in virtual time: models on one clock, no HTTP, no tokenization, no network".to_owned()
+        }
+        false => format!("time scale {}", report.time_scale),
+    }
 }
 
 fn one(workload: &WorkloadReport) -> String {
