@@ -131,18 +131,18 @@ def stored(first, blocks=1, size=16, parent=None):
 class Publisher:
     """libzmq's PUB, and its ROUTER for replays, with what a user may break."""
 
-    def __init__(self, context, endpoint, bind=True, replay=None, topic=b""):
+    def __init__(self, context, endpoint, binds=True, replay=None, topic=b""):
         import zmq
 
         self.context, self.topic, self.sent = context, topic, []
         self.socket = context.socket(zmq.PUB)
         self.socket.setsockopt(zmq.LINGER, 0)
-        self.socket.bind(endpoint) if bind else self.socket.connect(endpoint)
+        bind(self.socket, endpoint) if binds else self.socket.connect(endpoint)
         self.router = None
         if replay:
             self.router = context.socket(zmq.ROUTER)
             self.router.setsockopt(zmq.LINGER, 0)
-            self.router.bind(replay)
+            bind(self.router, replay)
             self.asked = []
             self.running = True
             self.thread = threading.Thread(target=self.answer, daemon=True)
@@ -179,11 +179,26 @@ class Publisher:
 
 
 def free_port():
+    """One that no client's connection is given meanwhile: those come from 32768 on."""
     import socket
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        port = random.randrange(12_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def bind(socket, endpoint):
+    """What a closed socket of before still holds comes free in a moment."""
+    import zmq
+
+    for _ in range(100):
+        try:
+            return socket.bind(endpoint)
+        except zmq.ZMQError:
+            time.sleep(0.05)
+    raise SystemExit(f"exact: {endpoint} stays in use")
 
 
 @contextlib.contextmanager
@@ -354,7 +369,7 @@ pools:
 
         # Engines that connect to us: told apart by topic.
         expect("we listen, the engine has not come", admin2, off, "stale", "not_connected", "has not connected")
-        publisher = Publisher(context, f"tcp://127.0.0.1:{ports['bound']}", bind=False, topic=f"kv@{off}@m".encode())
+        publisher = Publisher(context, f"tcp://127.0.0.1:{ports['bound']}", binds=False, topic=f"kv@{off}@m".encode())
         time.sleep(1.0)
         publisher.publish(0, stored(1, blocks=2))
         expect("we listen, the engine connects", admin2, off, "exact", blocks=2)

@@ -23,9 +23,10 @@ const QUICK: [&str; 2] = ["--time-scale", "0.2"];
 /// A check by name.
 type Check = fn(&Path, &[&str]) -> anyhow::Result<()>;
 
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
     ("client", client),
     ("kv-events", kv_events),
+    ("exact", exact::check),
     ("verify", verify),
     ("bad-input", bad_input),
     ("kill", kill),
@@ -33,9 +34,6 @@ const CHECKS: [(&str, Check); 8] = [
     ("kubernetes", kubernetes::check),
     ("envoy", envoy),
 ];
-
-/// Run only when named.
-const BY_NAME: [(&str, Check); 1] = [("exact", exact::check)];
 
 /// Runs all checks, or the one named first in `words`.
 ///
@@ -45,11 +43,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
     let binary = up::binary()?;
     match words {
         [] => CHECKS.iter().try_for_each(|(_, check)| check(&binary, &[])),
-        [name, rest @ ..] => match CHECKS
-            .iter()
-            .chain(&BY_NAME)
-            .find(|(known, _)| known == name)
-        {
+        [name, rest @ ..] => match CHECKS.iter().find(|(known, _)| known == name) {
             Some((_, check)) => check(&binary, rest),
             None => bail!(
                 "no such check: {name}; there are {}",

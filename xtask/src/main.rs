@@ -6,6 +6,7 @@ mod http;
 mod playground;
 mod python;
 mod run;
+mod thousand;
 mod tidy;
 mod up;
 
@@ -17,7 +18,8 @@ cargo xtask <command>
   e2e [NAME]    end-to-end checks against the built binary: client, kv-events, verify, kill, stop, kubernetes (all when no NAME)
                 e2e kill --seeds N   more seeds than CI runs;  e2e exact   predictions by cache events, and events failing
   playground    an API server with simulated nodes, controller and gateway, to try with kubectl
-                --api, --gateway, --admin ADDRESS   --tpu-nodes, --gpu-nodes N   --time-scale FACTOR
+                --api, --gateway, --admin ADDRESS   --tpu-nodes, --gpu-nodes N   --time-scale FACTOR   --bare: the API alone
+  services [N]  what the controller costs with N services (1000): requests to the API, memory
   docs          writes the generated reference pages
   tidy          rules about the tree: crate dependencies, pure crates, plugin files, module docs";
 
@@ -29,6 +31,11 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["e2e", rest @ ..] => e2e::run(rest),
         ["playground", rest @ ..] => playground::run(rest),
+        ["services"] => thousand::run(1_000),
+        ["services", count] => match count.parse() {
+            Ok(count) => thousand::run(count),
+            Err(_) => Err(anyhow::anyhow!("services wants a number, not {count}")),
+        },
         ["docs"] => ci::docs(false),
         ["tidy"] => tidy::run(),
         _ => {

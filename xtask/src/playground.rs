@@ -9,9 +9,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use k8s_testbed::{Cluster, ClusterConfig, NodeSpec};
+use k8s_testbed::{ApiServer, Cluster, ClusterConfig, NodeSpec};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::run::root;
 use crate::up;
@@ -42,6 +43,24 @@ pub(crate) struct Settings {
     pub(crate) gpu_nodes: usize,
     /// Factor on everything that takes time in pods.
     pub(crate) time_scale: f64,
+}
+
+/// `cargo xtask playground --bare`: an API server with nothing behind it, for the end-to-end list to run against.
+#[allow(clippy::print_stdout, reason = "xtask talks to a terminal")]
+fn bare(address: SocketAddr) -> anyhow::Result<()> {
+    let runtime = Runtime::new().context("cannot start a runtime")?;
+    let folder = root().join("target/playground");
+    std::fs::create_dir_all(&folder).context("cannot make target/playground")?;
+    let kubeconfig = folder.join(format!("kubeconfig-{}", std::process::id()));
+    let stop = CancellationToken::new();
+    let server = runtime.block_on(ApiServer::start(address, stop.clone()))?;
+    server.write_kubeconfig(&kubeconfig)?;
+    println!("KUBECONFIG  {}", kubeconfig.display());
+    println!("Ctrl-C ends it");
+    let ended = runtime.block_on(ended());
+    stop.cancel();
+    std::fs::remove_file(&kubeconfig)?;
+    ended
 }
 
 impl Settings {
@@ -357,6 +376,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
         gpu_nodes: 3,
         time_scale: 0.1,
     };
+    let mut nothing_behind = false;
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || {
@@ -365,6 +385,7 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
                 .with_context(|| format!("{word} wants a value"))
         };
         match *word {
+            "--bare" => nothing_behind = true,
             "--api" => {
                 settings.api = value()?
                     .parse()
@@ -390,9 +411,12 @@ pub(crate) fn run(words: &[&str]) -> anyhow::Result<()> {
                 settings.time_scale = value()?.parse().context("--time-scale wants a number")?
             }
             other => bail!(
-                "playground does not know {other}; it knows --api, --gateway, --admin ADDRESS, --tpu-nodes, --gpu-nodes N, --time-scale FACTOR"
+                "playground does not know {other}; it knows --api, --gateway, --admin ADDRESS, --tpu-nodes, --gpu-nodes N, --time-scale FACTOR, --bare"
             ),
         }
+    }
+    if nothing_behind {
+        return bare(settings.api);
     }
     let binary = up::binary()?;
     let playground = Playground::start(&binary, &settings)?;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use anyhow::Context;
 use fleet::Change;
 use gateway::{
-    Gateway, HeaderEdits, PathMatch, PathRewrite, PoolRoute, RequestMatch, RouteRule, RouteTarget,
-    SourceReport,
+    Gateway, HeaderEdits, PathMatch, PathRewrite, Pattern, PoolRoute, RequestMatch, RouteRule,
+    RouteTarget, SourceReport, TextMatch,
 };
 use http::header::{HeaderName, HeaderValue};
 use k8s::discovery::{
-    ClusterView, Discovery, DiscoveryConfig, Endpoint, PoolView, Rule, SourceStatus,
+    ClusterView, Discovery, DiscoveryConfig, Endpoint, PairMatch, PathKind, PoolView, Rule,
+    SourceStatus,
 };
 use scheduler::SchedulingConfig;
 use tokio_util::sync::CancellationToken;
@@ -301,6 +302,13 @@ fn rule(rule: &Rule) -> Option<RouteRule> {
     read
 }
 
+fn text(pair: &PairMatch) -> Option<TextMatch> {
+    Some(match pair.pattern {
+        true => TextMatch::Pattern(Pattern::new(&pair.value).ok()?),
+        false => TextMatch::Exact(pair.value.clone()),
+    })
+}
+
 fn read(rule: &Rule) -> Option<RouteRule> {
     let pairs = |list: &[(String, String)]| -> Option<Vec<(HeaderName, HeaderValue)>> {
         list.iter()
@@ -319,18 +327,23 @@ fn read(rule: &Rule) -> Option<RouteRule> {
             let headers = found
                 .headers
                 .iter()
-                .map(|(name, value)| Some((name.parse().ok()?, value.clone())));
+                .map(|pair| Some((pair.name.parse().ok()?, text(pair)?)));
+            let query = found
+                .query
+                .iter()
+                .map(|pair| Some((pair.name.clone(), text(pair)?)));
             Some(RequestMatch {
-                path: match found.exact {
-                    true => PathMatch::Exact(found.path.clone()),
-                    false => PathMatch::Prefix(found.path.clone()),
+                path: match found.how {
+                    PathKind::Exact => PathMatch::Exact(found.path.clone()),
+                    PathKind::Prefix => PathMatch::Prefix(found.path.clone()),
+                    PathKind::Pattern => PathMatch::Pattern(Pattern::new(&found.path).ok()?),
                 },
                 method: match &found.method {
                     Some(method) => Some(method.parse().ok()?),
                     None => None,
                 },
                 headers: headers.collect::<Option<_>>()?,
-                query: found.query.clone(),
+                query: query.collect::<Option<_>>()?,
             })
         })
         .collect();

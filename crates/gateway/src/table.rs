@@ -1,7 +1,7 @@
 //! Which rule of the operator's routes does a request meet, and what does the rule do to it?
 //!
 //! Rules come from HTTPRoutes, and the one that counts is the one their specification names: the most specific host,
-//! then an exact path before a longer prefix before a shorter one, a method, more headers, more query parameters, the
+//! then an exact path before a pattern before a longer prefix before a shorter one, a method, more headers, more query parameters, the
 //! older route, the route's name, the earlier rule.
 
 use std::cmp::Reverse;
@@ -10,6 +10,7 @@ use http::header::{HOST, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, Uri};
 
 use crate::inbound::Inbound;
+use crate::text_match::{Pattern, TextMatch};
 
 /// One rule of a route.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -33,14 +34,16 @@ pub struct RouteRule {
 pub struct RequestMatch {
     pub path: PathMatch,
     pub method: Option<Method>,
-    pub headers: Vec<(HeaderName, String)>,
-    pub query: Vec<(String, String)>,
+    pub headers: Vec<(HeaderName, TextMatch)>,
+    pub query: Vec<(String, TextMatch)>,
 }
 
 /// How a path matches.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum PathMatch {
     Exact(String),
+    /// The whole path, without its query.
+    Pattern(Pattern),
     /// By whole elements; a trailing slash does not count.
     Prefix(String),
 }
@@ -185,6 +188,7 @@ impl Hit<'_> {
                 let matched = match self.path {
                     PathMatch::Prefix(prefix) => prefix.trim_end_matches('/'),
                     PathMatch::Exact(path) => path.as_str(),
+                    PathMatch::Pattern(_) => inbound.uri.path(),
                 };
                 let rest = inbound.uri.path().get(matched.len()..).unwrap_or_default();
                 joined(replacement, rest)
@@ -222,10 +226,11 @@ impl RequestMatch {
             && self.path.fits(inbound.uri.path())
             && self.headers.iter().all(|(name, wanted)| {
                 let mut values = inbound.headers.get_all(name).iter();
-                values.any(|value| value.as_bytes() == wanted.as_bytes())
+                values.any(|value| value.to_str().is_ok_and(|value| wanted.fits(value)))
             })
             && self.query.iter().all(|(name, wanted)| {
-                parameter(inbound.uri.query().unwrap_or_default(), name).as_deref() == Some(wanted)
+                parameter(inbound.uri.query().unwrap_or_default(), name)
+                    .is_some_and(|value| wanted.fits(&value))
             })
     }
 }
@@ -234,6 +239,7 @@ impl PathMatch {
     fn fits(&self, path: &str) -> bool {
         match self {
             Self::Exact(exact) => path == exact,
+            Self::Pattern(pattern) => pattern.fits(path),
             Self::Prefix(prefix) => {
                 let rest = path.strip_prefix(prefix.trim_end_matches('/'));
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -288,15 +294,14 @@ fn rank_host(host: Option<&str>) -> (u8, Reverse<usize>) {
     }
 }
 
-fn rank_match(
-    found: &RequestMatch,
-) -> (bool, Reverse<usize>, bool, Reverse<usize>, Reverse<usize>) {
-    let (prefix, length) = match &found.path {
-        PathMatch::Exact(path) => (false, path.len()),
-        PathMatch::Prefix(path) => (true, path.trim_end_matches('/').len()),
+fn rank_match(found: &RequestMatch) -> (u8, Reverse<usize>, bool, Reverse<usize>, Reverse<usize>) {
+    let (kind, length) = match &found.path {
+        PathMatch::Exact(path) => (0, path.len()),
+        PathMatch::Pattern(pattern) => (1, pattern.len()),
+        PathMatch::Prefix(path) => (2, path.trim_end_matches('/').len()),
     };
     (
-        prefix,
+        kind,
         Reverse(length),
         found.method.is_none(),
         Reverse(found.headers.len()),

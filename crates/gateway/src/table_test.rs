@@ -93,7 +93,7 @@ fn the_most_specific_match_counts() {
             RequestMatch {
                 headers: vec![(
                     HeaderName::from_static("x-gateway-model-name"),
-                    "m".to_owned(),
+                    TextMatch::Exact("m".to_owned()),
                 )],
                 ..prefix("/v1")
             },
@@ -101,7 +101,7 @@ fn the_most_specific_match_counts() {
         with(
             "query",
             RequestMatch {
-                query: vec![("a".to_owned(), "b c".to_owned())],
+                query: vec![("a".to_owned(), TextMatch::Exact("b c".to_owned()))],
                 ..prefix("/v1")
             },
         ),
@@ -249,4 +249,49 @@ fn shares_follow_weights() {
     check_share(&[1, 0], 0.999, Some(0));
     check_share(&[0, 0], 0.5, None);
     check_share(&[], 0.5, None);
+}
+
+#[test]
+fn patterns_match_paths_headers_and_parameters() {
+    let pattern = |text: &str| Pattern::new(text).unwrap();
+    let rules = [
+        rule("prefix", vec![prefix("/v1")]),
+        rule("exact", vec![exact("/v1/models")]),
+        rule(
+            "pattern",
+            vec![RequestMatch {
+                path: PathMatch::Pattern(pattern("/v1/(chat/)?completions")),
+                ..RequestMatch::default()
+            }],
+        ),
+        rule(
+            "model",
+            vec![RequestMatch {
+                headers: vec![(
+                    HeaderName::from_static("x-gateway-model-name"),
+                    TextMatch::Pattern(pattern("qwen.*")),
+                )],
+                query: vec![("v".to_owned(), TextMatch::Pattern(pattern("[0-9]+")))],
+                ..prefix("/v1")
+            }],
+        ),
+    ];
+    check(&rules, "GET /v1/chat/completions?x=1", Some("pattern"));
+    check(&rules, "GET /v1/chat/completions/x", Some("prefix"));
+    check(&rules, "GET /v1/models", Some("exact"));
+    check(
+        &rules,
+        "GET /v1/x?v=12 x-gateway-model-name=qwen3",
+        Some("model"),
+    );
+    check(
+        &rules,
+        "GET /v1/x?v=1a x-gateway-model-name=qwen3",
+        Some("prefix"),
+    );
+    check(
+        &rules,
+        "GET /v1/x?v=12 x-gateway-model-name=llama",
+        Some("prefix"),
+    );
 }

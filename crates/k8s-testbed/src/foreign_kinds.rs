@@ -59,7 +59,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Definitions of Gateway API and of the Inference Extension.
-pub(crate) fn definitions() -> Vec<Value> {
+pub fn definitions() -> Vec<Value> {
     ROWS.iter().map(definition).collect()
 }
 
@@ -126,6 +126,8 @@ fn definition(row: &Row) -> Value {
             "annotations": {
                 "gateway.networking.k8s.io/bundle-version": "v1.5.1",
                 "inference.networking.k8s.io/bundle-version": "v1.5.0",
+                // A real server asks this of everything below k8s.io.
+                "api-approved.kubernetes.io": "unapproved, a shortened definition for tests",
             },
         },
         "spec": {

@@ -43,6 +43,15 @@ impl Kind {
         }
     }
 
+    /// Whether the server counts changes of the objects. It does so where somebody follows up on them; most kinds of
+    /// the core group and of RBAC have no `metadata.generation` at all.
+    pub(crate) fn counts_changes(&self) -> bool {
+        !matches!(
+            self.group.as_str(),
+            "" | "rbac.authorization.k8s.io" | "coordination.k8s.io" | "events.k8s.io"
+        )
+    }
+
     /// Key of the objects, whatever the version: `plural.group`.
     pub(crate) fn resource(&self) -> String {
         match self.group.as_str() {

@@ -24,6 +24,7 @@ mod write;
 
 pub use api::body::Reply;
 pub use client::Client;
+pub use foreign_kinds::definitions as foreign_definitions;
 pub use server::{ApiServer, Calls, Fault};
 pub use sim::{Cluster, ClusterConfig, NodeSpec};
 pub use status::Status;

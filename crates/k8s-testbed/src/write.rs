@@ -361,7 +361,9 @@ impl Write<'_> {
         }
         metadata.insert("uid".to_owned(), json!(uid));
         metadata.insert("creationTimestamp".to_owned(), json!(now()));
-        metadata.insert("generation".to_owned(), json!(1));
+        if self.kind.counts_changes() {
+            metadata.insert("generation".to_owned(), json!(1));
+        }
         if self.kind.namespaced {
             metadata.insert("namespace".to_owned(), json!(self.namespace));
         }
@@ -422,7 +424,7 @@ impl Write<'_> {
             }
             object
         };
-        if content(before) != content(&after) {
+        if self.kind.counts_changes() && content(before) != content(&after) {
             let generation = object::number(before, "/metadata/generation").unwrap_or(0);
             metadata(&mut after).insert("generation".to_owned(), json!(generation + 1));
         }
@@ -490,8 +492,9 @@ impl Write<'_> {
                     .unwrap_or(i64::MAX);
             if !is_deleting(before) {
                 metadata.insert("deletionTimestamp".to_owned(), json!(now()));
-                let generation = object::number(before, "/metadata/generation").unwrap_or(1);
-                metadata.insert("generation".to_owned(), json!(generation + 1));
+                if let Some(generation) = object::number(before, "/metadata/generation") {
+                    metadata.insert("generation".to_owned(), json!(generation + 1));
+                }
             }
             if !is_deleting(before) || shorter {
                 metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));

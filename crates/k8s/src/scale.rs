@@ -12,6 +12,8 @@ use crate::types::{LlmInferenceService, ServiceStatus};
 
 /// Between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+/// A controller that runs has looked within this time.
+const CONTROLLER_LOOKS: Duration = Duration::from_secs(5);
 
 /// A service, and how many replicas it is to have.
 #[derive(Clone, Debug)]
@@ -93,6 +95,7 @@ async fn follow(
 ) -> anyhow::Result<()> {
     let mut told = String::new();
     let mut away = false;
+    let started = tokio::time::Instant::now();
     loop {
         match api.get_opt(name).await {
             Ok(None) => bail!("the service {name} was deleted meanwhile"),
@@ -102,6 +105,8 @@ async fn follow(
                 let current = status.observed_generation.unwrap_or_default() >= generation;
                 let line = if current {
                     progress(&status, replicas)
+                } else if started.elapsed() < CONTROLLER_LOOKS {
+                    told.clone()
                 } else {
                     "the controller has not looked yet: does it run?".to_owned()
                 };

@@ -109,6 +109,7 @@ pub(crate) fn resources(kinds: &[Kind], group: &str, version: &str) -> Option<Va
             "kind": kind.kind,
             "verbs": VERBS,
             "shortNames": kind.short,
+            "categories": categories(&kind.kind),
         }));
         if kind.has_status {
             resources.push(json!({
@@ -145,4 +146,18 @@ pub(crate) fn resources(kinds: &[Kind], group: &str, version: &str) -> Option<Va
             "resources": resources,
         })
     })
+}
+
+/// What `kubectl get all` means.
+fn categories(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Pod"
+        | "Service"
+        | "Deployment"
+        | "ReplicaSet"
+        | "StatefulSet"
+        | "Job"
+        | "HorizontalPodAutoscaler" => &["all"],
+        _ => &[],
+    }
 }

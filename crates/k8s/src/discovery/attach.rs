@@ -98,7 +98,8 @@ fn allows(
     gateway: &ObjectMeta,
     namespaces: &BTreeMap<String, BTreeMap<String, String>>,
 ) -> bool {
-    if !matches!(listener.protocol.as_str(), "HTTP" | "HTTPS") {
+    // Certificates of listeners are not served: a listener that asks for one is not accepted.
+    if listener.protocol != "HTTP" {
         return false;
     }
     let Some(allowed) = &listener.allowed_routes else {

@@ -17,6 +17,6 @@ mod watch;
 pub use attach::{Attachment, ListenerHosts, Unattached, attach};
 pub use follow::{Discovery, DiscoveryConfig, client, connect, follow};
 pub use kinds::{GrantRef, LeanPod, LeanService, Namespace, ReferenceGrant};
-pub use rules::{Rule, RuleMatch, RuleTarget, backend_exists};
+pub use rules::{PairMatch, PathKind, Rule, RuleMatch, RuleTarget, backend_exists, unsupported};
 pub use source::SourceStatus;
 pub use view::{ClusterView, Endpoint, Objects, PoolView, Seen};

@@ -27,12 +27,30 @@ pub struct Rule {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuleMatch {
-    /// False for a prefix.
-    pub exact: bool,
+    pub how: PathKind,
     pub path: String,
     pub method: Option<String>,
-    pub headers: Vec<(String, String)>,
-    pub query: Vec<(String, String)>,
+    pub headers: Vec<PairMatch>,
+    pub query: Vec<PairMatch>,
+}
+
+/// How a path matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PathKind {
+    #[default]
+    Prefix,
+    Exact,
+    /// A regular expression of the whole path.
+    Pattern,
+}
+
+/// A header, or a query parameter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairMatch {
+    pub name: String,
+    pub value: String,
+    /// The value is a regular expression of the whole.
+    pub pattern: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,37 +100,72 @@ pub(super) fn read(
     Some(read)
 }
 
+/// `None` for a kind of match that is not done here, and for a pattern that is none.
 fn read_match(found: &RouteMatch) -> Option<RuleMatch> {
-    let (exact, path) = match &found.path {
-        None => (false, "/".to_owned()),
+    let (how, path) = match &found.path {
+        None => (PathKind::Prefix, "/".to_owned()),
         Some(path) => {
             let value = path.value.clone().unwrap_or_else(|| "/".to_owned());
-            match path.kind.as_deref().unwrap_or("PathPrefix") {
-                "Exact" => (true, value),
-                "PathPrefix" => (false, value),
+            let how = match path.kind.as_deref().unwrap_or("PathPrefix") {
+                "Exact" => PathKind::Exact,
+                "PathPrefix" => PathKind::Prefix,
+                "RegularExpression" => PathKind::Pattern,
                 _ => return None,
-            }
+            };
+            (how, value)
         }
     };
-    let plain = found.headers.iter().chain(&found.query_params);
-    if plain
-        .clone()
-        .any(|one| one.kind.as_deref().unwrap_or("Exact") != "Exact")
-    {
+    if how == PathKind::Pattern && !is_pattern(&path) {
         return None;
     }
-    let pairs = |list: &[crate::types::HeaderMatch]| {
-        list.iter()
-            .map(|one| (one.name.clone(), one.value.clone()))
-            .collect::<Vec<_>>()
-    };
     Some(RuleMatch {
-        exact,
+        how,
         path,
         method: found.method.clone(),
-        headers: pairs(&found.headers),
-        query: pairs(&found.query_params),
+        headers: pairs(&found.headers)?,
+        query: pairs(&found.query_params)?,
     })
+}
+
+fn pairs(list: &[crate::types::HeaderMatch]) -> Option<Vec<PairMatch>> {
+    list.iter()
+        .map(|one| {
+            let pattern = match one.kind.as_deref().unwrap_or("Exact") {
+                "Exact" => false,
+                "RegularExpression" if is_pattern(&one.value) => true,
+                _ => return None,
+            };
+            Some(PairMatch {
+                name: one.name.clone(),
+                value: one.value.clone(),
+                pattern,
+            })
+        })
+        .collect()
+}
+
+fn is_pattern(text: &str) -> bool {
+    regex::Regex::new(text).is_ok()
+}
+
+/// Rules of a route that ask for something that is not done here, each with what it is.
+pub fn unsupported(route: &HttpRoute) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, rule) in route.spec.rules.iter().enumerate() {
+        if rule.matches.iter().any(|one| read_match(one).is_none()) {
+            found.push(format!(
+                "rule {at}: a match of a kind that is not known, or a pattern that is none"
+            ));
+        }
+        let filters = rule.filters.iter();
+        for filter in filters.filter(|filter| !filtered(filter, &mut Rule::default())) {
+            found.push(format!("rule {at}: filter {} is not done", filter.kind));
+        }
+        if rule.backend_refs.iter().any(|one| !one.filters.is_empty()) {
+            found.push(format!("rule {at}: filters of a backendRef are not done"));
+        }
+    }
+    found
 }
 
 /// Notes what a filter does; false for one that we cannot do.
@@ -263,4 +316,37 @@ fn granted(objects: &Objects, from: &str, to: &str, group: &str, kind: &str, nam
             && grant.spec.from.iter().any(source)
             && grant.spec.to.iter().any(sink)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(rule: Value, expected: &[&str]) {
+        let route: HttpRoute = serde_json::from_value(json!({"spec": {"rules": [rule]}})).unwrap();
+        let found = unsupported(&route);
+        assert_eq!(found.len(), expected.len(), "{found:?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.contains(expected), "{found} lacks {expected}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_done_is_named() {
+        let path = |kind: &str, value: &str| json!({"matches": [{"path": {"type": kind, "value": value}}]});
+        check(path("PathPrefix", "/v1"), &[]);
+        check(path("RegularExpression", "/v[12]/.*"), &[]);
+        check(path("RegularExpression", "/v["), &["pattern that is none"]);
+        check(path("Glob", "/v*"), &["not known"]);
+        check(
+            json!({"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "("}]}]}),
+            &["pattern that is none"],
+        );
+        check(
+            json!({"filters": [{"type": "RequestMirror"}]}),
+            &["RequestMirror"],
+        );
+    }
 }

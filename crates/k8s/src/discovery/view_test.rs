@@ -244,7 +244,7 @@ fn what_we_do_not_do_is_never_taken_for_something_else() {
     let mut objects = route(
         "ours",
         json!([
-            {"matches": [{"path": {"type": "RegularExpression", "value": "/.*"}}], "backendRefs": [{"name": "svc", "port": 80}]},
+            {"matches": [{"path": {"type": "RegularExpression", "value": "/["}}], "backendRefs": [{"name": "svc", "port": 80}]},
             {"filters": [{"type": "RequestMirror"}], "backendRefs": [{"name": "svc", "port": 80}]},
         ]),
     );

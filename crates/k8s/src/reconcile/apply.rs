@@ -30,6 +30,7 @@ pub(crate) struct Applied {
 struct Last {
     hash: String,
     generation: Option<i64>,
+    version: Option<String>,
     at: Instant,
 }
 
@@ -70,12 +71,9 @@ pub(crate) async fn apply(context: &Context, object: &Value) -> anyhow::Result<O
         return Ok(Outcome::Foreign(whose));
     }
     let hash = crate::desired::hash(&object.to_string());
-    let generation = live.as_ref().and_then(|live| live.generation);
     let same = context.applied.lock().last.get(&key).is_some_and(|last| {
         let seen = live.is_some() || !watched(kind);
-        // A view that lags behind our own write is no change by somebody else.
-        let untouched =
-            generation.is_none() || last.generation.is_none() || generation <= last.generation;
+        let untouched = live.as_ref().is_none_or(|live| live.is_as_left(last));
         seen && untouched && last.hash == hash && last.at.elapsed() < REAPPLY
     });
     if same {
@@ -89,6 +87,7 @@ pub(crate) async fn apply(context: &Context, object: &Value) -> anyhow::Result<O
             let last = Last {
                 hash,
                 generation: applied.metadata.generation,
+                version: applied.metadata.resource_version,
                 at: Instant::now(),
             };
             context.applied.lock().last.insert(key, last);
@@ -181,6 +180,7 @@ fn watched(kind: &str) -> bool {
 /// What a view says of an object that exists.
 struct Live {
     generation: Option<i64>,
+    version: Option<String>,
     annotated: Option<String>,
     controller: Option<(String, String)>,
 }
@@ -203,12 +203,22 @@ impl Live {
             .find(|owner| owner.controller == Some(true));
         Some(Self {
             generation: metadata.generation,
+            version: metadata.resource_version,
             annotated: metadata
                 .annotations
                 .unwrap_or_default()
                 .remove(names::CONTROLLER),
             controller: owner.map(|owner| (owner.uid, format!("{} {}", owner.kind, owner.name))),
         })
+    }
+
+    /// Whether nobody has written what we own since. A view that lags behind our own write is no change by somebody
+    /// else. Services have no generation: there any write counts, and an apply that changes nothing leaves the version.
+    fn is_as_left(&self, last: &Last) -> bool {
+        match (self.generation, last.generation) {
+            (Some(now), Some(then)) => now <= then,
+            _ => self.version == last.version,
+        }
     }
 
     /// Whose the object is, when it is not ours to write.

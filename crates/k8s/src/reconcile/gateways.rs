@@ -81,7 +81,18 @@ async fn reconcile(context: &Context) -> anyhow::Result<()> {
             .iter()
             .map(|service| super::views::key_of(&**service))
             .collect(),
-        namespaces: &views.namespaces.all(),
+        namespaces: views
+            .namespaces
+            .all()
+            .iter()
+            .map(|namespace| {
+                let metadata = &namespace.metadata;
+                (
+                    metadata.name.clone().unwrap_or_default(),
+                    metadata.labels.clone().unwrap_or_default(),
+                )
+            })
+            .collect(),
         now: crate::status::now_text(Timestamp::now()),
     };
     for gateway in &gateways {

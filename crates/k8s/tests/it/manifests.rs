@@ -108,3 +108,85 @@ async fn wrong_manifests_are_refused_by_the_definition() {
         "spec.router.schedular",
     );
 }
+
+/// The part of Helm's template language that the chart keeps to: values, `if` and `range` on lines of their own.
+fn rendered(template: &str, values: &Value) -> String {
+    let value = |path: &str| -> Value {
+        match path.trim() {
+            ".Release.Namespace" => json!("prefixgate-system"),
+            path => {
+                let path = path
+                    .strip_prefix(".Values.")
+                    .unwrap_or_else(|| panic!("{path}"));
+                let found = values.pointer(&format!("/{}", path.replace('.', "/")));
+                found
+                    .unwrap_or_else(|| panic!("values.yaml has no {path}"))
+                    .clone()
+            }
+        }
+    };
+    let mut text = String::new();
+    let mut shown = vec![true];
+    for line in template.lines() {
+        let inner = line
+            .trim()
+            .strip_prefix("{{-")
+            .and_then(|rest| rest.strip_suffix("}}"));
+        match inner.map(str::trim) {
+            Some("end") => drop(shown.pop()),
+            Some(block) => {
+                let (word, path) = block.split_once(' ').unwrap();
+                let found = value(path);
+                let items = found.as_array().map_or(1, Vec::len);
+                assert!(word == "if" || items == 0, "a default list is empty");
+                shown.push(found != false && items > 0);
+            }
+            None if shown.iter().all(|shown| *shown) => {
+                let mut rest = line;
+                while let Some((before, after)) = rest.split_once("{{") {
+                    let (path, after) = after.split_once("}}").unwrap();
+                    text.push_str(before);
+                    match value(path) {
+                        Value::String(value) => text.push_str(&value),
+                        other => text.push_str(&other.to_string()),
+                    }
+                    rest = after;
+                }
+                text.push_str(rest);
+                text.push('\n');
+            }
+            None => {}
+        }
+    }
+    text
+}
+
+/// Objects of every YAML file in a folder, by kind and name.
+fn all(folder: &Path, skipped: &str, read: impl Fn(&str) -> String) -> Vec<Value> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.ends_with("kustomization.yaml") {
+            all.extend(documents(&read(&std::fs::read_to_string(&path).unwrap())));
+        }
+    }
+    let name = |object: &Value| format!("{}/{}", object["kind"], object["metadata"]["name"]);
+    all.retain(|object| object["kind"] != skipped);
+    all.sort_by_key(name);
+    all
+}
+
+/// Whoever installs by Helm gets what whoever installs by Kustomize gets.
+#[test]
+fn the_chart_holds_what_the_kustomization_holds() {
+    let chart = deploy().join("helm/prefixgate");
+    let values = std::fs::read_to_string(chart.join("values.yaml")).unwrap();
+    let values: Value = serde_saphyr::from_str(&values).unwrap();
+    let templates = all(&chart.join("templates"), "", |text| rendered(text, &values));
+    // Helm makes the namespace with --create-namespace.
+    let plain = all(&deploy().join("controller"), "Namespace", str::to_owned);
+    assert!(plain.len() >= 7, "{plain:?}");
+    assert_eq!(templates, plain);
+    let definitions = all(&chart.join("crds"), "", str::to_owned);
+    assert_eq!(definitions, all(&deploy().join("crds"), "", str::to_owned));
+}
