@@ -23,11 +23,11 @@ use crate::up::supervise::{EngineCommand, OnDeath, supervise};
 /// Longest wait for the engines of our own to be ready; a real model server may load for minutes.
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
+/// Longest wait for their events; requests are routed without them too.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(2);
+
 /// Spacing of looks at whether they are.
 const READY_POLL: Duration = Duration::from_millis(20);
-
-/// Whether events are followed unless told otherwise.
-const FOLLOW_EVENTS: bool = false;
 
 /// What engines of our own are told: free ports of this machine, found through `/kv_event_sources`.
 const KV_EVENTS: &str =
@@ -88,7 +88,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N")]
     num_gpu_blocks_override: Option<u32>,
 
-    /// Engines tell which KV-cache blocks they store and drop, and prefixes are routed by that; see docs/operations.md.
+    /// Engines tell which KV-cache blocks they store and drop, and prefixes are routed by that: the default, but with
+    /// --engine-command, whose engines may not tell. See docs/operations.md.
     #[arg(long, overrides_with = "no_kv_events")]
     kv_events: bool,
 
@@ -127,8 +128,14 @@ impl Args {
         match (self.kv_events, self.no_kv_events) {
             (true, _) => true,
             (_, true) => false,
-            _ => FOLLOW_EVENTS,
+            _ => self.engine_command.is_none(),
         }
+    }
+
+    /// Whether the engines' own flags say how they publish.
+    fn publishes_by_itself(&self) -> bool {
+        let further = self.engine_args.as_deref().unwrap_or_default();
+        further.contains("--kv-events-config")
     }
 
     /// Whether the engines' tokens are known here; ones with a vocabulary of their own are asked.
@@ -167,6 +174,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         () = stop_requested() => Ok(true),
     };
     if let Ok(false) = stopped {
+        if args.follows_events() {
+            followed(&pool.fleet).await;
+        }
         println!("{}", banner(&args, &system, &ports));
         stop_requested().await;
         println!("Stopping: requests in flight end first.");
@@ -248,7 +258,7 @@ fn own_engine(args: &Args, number: usize, port: u16) -> Vec<String> {
     flag("--model", args.model.clone());
     flag("--accelerator", args.accelerator.clone());
     flag("--time-scale", args.time_scale.to_string());
-    if args.follows_events() {
+    if args.follows_events() && !args.publishes_by_itself() {
         flag("--kv-events-config", KV_EVENTS.to_owned());
     }
     if let Some(seed) = args.seed {
@@ -338,6 +348,20 @@ async fn all_ready(
                 named.join(", ")
             )
         })
+}
+
+/// Waits until every engine's events are followed, but not for long: one that does not tell is shown as such.
+async fn followed(fleet: &Fleet) {
+    let all_exact = || {
+        let view = fleet.view();
+        view.endpoints.iter().all(|e| e.kv_mode.is_exact())
+    };
+    let wait = async {
+        while !all_exact() {
+            tokio::time::sleep(READY_POLL).await;
+        }
+    };
+    let _ = tokio::time::timeout(FOLLOWED_WITHIN, wait).await;
 }
 
 fn banner(args: &Args, system: &System, ports: &[u16]) -> String {

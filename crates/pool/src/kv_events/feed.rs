@@ -19,6 +19,9 @@ use crate::watched::Watched;
 /// Pause before a lost or refused connection is tried again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
 
+/// Spacing of looks at whether an engine that does not answer has come.
+const READY_POLL: Duration = Duration::from_millis(50);
+
 /// Spacing of looks at whether an engine is silent, or a replay is owed.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
@@ -49,6 +52,7 @@ pub(crate) async fn run(endpoint: &Watched) {
     };
     let mut rng = pace::seeded(&endpoint.spec.name, "kv_events");
     loop {
+        feed.until_it_answers().await;
         let state = feed.attend().await;
         feed.tell(state);
         let wait = pace::spread(RETRY_EVERY, endpoint.count(), &mut rng);
@@ -58,6 +62,17 @@ pub(crate) async fn run(endpoint: &Watched) {
 }
 
 impl Feed<'_> {
+    /// An engine that is still starting publishes nothing, and that is no news; the moment it answers it is asked.
+    async fn until_it_answers(&mut self) {
+        if self.told.is_none() && !self.endpoint.answers() {
+            let reason = "the engine has not answered yet";
+            (self.follower.sink).tell(&State::stale(Why::NotConnected, reason));
+        }
+        while !self.endpoint.answers() {
+            tokio::time::sleep(READY_POLL).await;
+        }
+    }
+
     /// Connects and listens until that ends; what to tell then.
     async fn attend(&mut self) -> State {
         let (mut connection, replay, from) = match self.connect().await {
