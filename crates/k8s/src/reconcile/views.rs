@@ -251,7 +251,12 @@ pub(super) fn watch(context: &Arc<Context>, tasks: &mut JoinSet<()>) {
         |views| &views.core_services,
         scoped(client(), None),
         any(),
-        |context, _| routing_changed(context),
+        |context, service| {
+            by_label(service)
+                .into_iter()
+                .for_each(|key| context.queue.push(key));
+            routing_changed(context);
+        },
     );
     spawn(
         context,

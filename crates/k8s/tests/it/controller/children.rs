@@ -126,10 +126,10 @@ async fn fields_of_others_survive_and_ours_come_back() {
     assert_eq!(template["scrape"], "yes");
     // Kinds without a generation are watched by their version.
     let workload = core("services") + "/" + NAME + "-kserve-workload-svc";
-    let moved = json!({"spec": {"ports": [{"name": "x", "port": 9999, "targetPort": 1}]}});
-    api.merge(&workload, &moved).unwrap();
-    let port = |found: &Value| found["spec"]["ports"][0]["port"] == 8000;
-    world.until(&workload, port).await;
+    let led_astray = json!({"spec": {"selector": {"app.kubernetes.io/name": "another"}}});
+    api.merge(&workload, &led_astray).unwrap();
+    let selected = |found: &Value| found["spec"]["selector"]["app.kubernetes.io/name"] == NAME;
+    world.until(&workload, selected).await;
     // One that is deleted comes back too.
     api.delete(&route(NAME)).unwrap();
     world.until(&route(NAME), Value::is_object).await;
