@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod admin; // what an operator sees and does
+mod asking; // tokens by an engine's word
 mod bodies; // what is sent on is what came in
 mod engines; // before real engines
 mod errors; // every way to be refused, with status and words
