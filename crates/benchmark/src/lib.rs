@@ -28,6 +28,7 @@ pub enum Bench {
     Trace(Box<command::trace::Args>),
     /// Starts one and three replicas, cache off and on, round robin and ours, and takes their gains apart.
     Compare(Box<command::compare::Args>),
+    Agree(Box<command::compare::agree::Args>),
     /// Measures saturation, then the four traffic situations and a five-fold burst.
     Situations(Box<command::situations::Args>),
 }
@@ -41,6 +42,7 @@ pub async fn run(bench: Bench) -> anyhow::Result<ExitCode> {
         Bench::Sweep(args) => command::sweep::run(*args).await,
         Bench::Trace(args) => command::trace::run(*args).await,
         Bench::Compare(args) => command::compare::run(*args).await,
+        Bench::Agree(args) => command::compare::agree::run(*args).await,
         Bench::Situations(args) => command::situations::run(*args).await,
     }
 }

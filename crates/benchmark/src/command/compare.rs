@@ -3,6 +3,7 @@
 //! Every arm is started here: its engines and its gateway are processes of this program. All arms get the same requests
 //! at the same times. Times and rates are those of the simulated fleet: what is measured, divided by the time scale.
 
+pub mod agree;
 mod arm;
 mod calibrate;
 mod fleet;
@@ -159,7 +160,7 @@ async fn over_seeds(args: Args) -> anyhow::Result<ExitCode> {
         "compare",
         &report,
         &seeds::text(&report),
-        || report.by_seed.iter().map(show::csv).collect(),
+        || seeds::csv(&report),
         || report.by_seed.first().map_or_else(Vec::new, show::charts),
     )?;
     Ok(ExitCode::SUCCESS)
@@ -194,6 +195,17 @@ impl Args {
         self.workload.dedup();
         self.seed = Some(self.seed.unwrap_or_else(fresh_seed));
         Ok(self)
+    }
+
+    /// What the command line says where nothing is given.
+    fn defaults() -> anyhow::Result<Self> {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let line: Line = clap::Parser::try_parse_from(["compare"])?;
+        line.args.settled()
     }
 
     fn build(&self) -> anyhow::Result<fleet::Build> {

@@ -333,6 +333,7 @@ mod tests {
             preset: "default".into(),
             seed: 1,
             time_scale: 4.0,
+            virtual_time: false,
         };
         let config = gateway_config(&build, super::super::arm::PATTERN_3, &[]);
         assert_eq!(config["pools"][0]["scrape"]["min_interval_ms"], 400);

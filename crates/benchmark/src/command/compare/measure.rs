@@ -50,7 +50,7 @@ pub(super) struct Load {
 }
 
 impl Load {
-    fn new(args: &Args, kind: WorkloadKind) -> Self {
+    pub(super) fn new(args: &Args, kind: WorkloadKind) -> Self {
         let turns = match kind {
             WorkloadKind::SharedPrefix => 1,
             WorkloadKind::MultiTurn => args.turns,

@@ -193,6 +193,22 @@ pub(super) fn text(report: &Report) -> String {
     out
 }
 
+/// Each seed's rows under one head, its seed first.
+pub(super) fn csv(report: &Report) -> String {
+    let mut out = String::new();
+    for one in &report.by_seed {
+        let rows = show::csv(one);
+        for (at, line) in rows.lines().enumerate() {
+            match at {
+                0 if out.is_empty() => out.push_str(&format!("seed,{line}\n")),
+                0 => {}
+                _ => out.push_str(&format!("{},{line}\n", one.seed)),
+            }
+        }
+    }
+    out
+}
+
 fn shown(mean: Option<f64>, ci95: Option<f64>) -> String {
     let number = |value: f64| match value.abs() {
         value if value >= 100.0 => format!("{value:.0}"),
