@@ -142,7 +142,7 @@ impl Fleet {
             .map(|endpoint| endpoint.kv_mode.clone())
     }
 
-    /// Takes in one message of an engine's cache events, some 100 ns a block. Messages of one slot must come in order;
+    /// Takes in one message of an engine's cache events. Messages of one slot must come in order;
     /// of several slots from any thread, one after the other.
     ///
     /// The mode is not changed by it, but for an endpoint whose blocks the index has no more room for: that one is

@@ -9,9 +9,6 @@ pub(crate) const CELL_BYTES_AT_MOST: usize = 30;
 
 const SMALLEST_CELLS: usize = 8;
 
-/// Cells passed until an empty one is found, about, at the usual load.
-const PROBES_EXPECTED: usize = 5;
-
 /// A map from well-spread 64-bit keys to non-zero words.
 #[derive(Default)]
 pub(crate) struct Table {
@@ -36,12 +33,10 @@ impl Table {
         self.find(key).map(|at| self.cells[at].1)
     }
 
-    /// What lies where `key` would be looked for first, and on the way to an empty cell; for bringing it near.
+    /// What lies where `key` would be looked for first; for bringing it near.
     #[inline]
     pub(crate) fn peek(&self, key: u64) -> u64 {
-        let home = self.home(key);
-        let word = |at: usize| self.cells.get(at).map_or(0, |cell| cell.0);
-        word(home).wrapping_add(word(home + PROBES_EXPECTED))
+        self.cells.get(self.home(key)).map_or(0, |cell| cell.0)
     }
 
     /// A place to change the word of `key`; it must not become zero.
@@ -52,7 +47,7 @@ impl Table {
     /// Adds `key`, which must be absent, with a non-zero `word`.
     pub(crate) fn insert_new(&mut self, key: u64, word: u64) {
         if (self.len + 1) * 5 > self.cells.len() * 4 {
-            self.resize((self.len + 1) * 9 / 5);
+            self.resize((self.len + 1) * 5 / 3);
         }
         self.put(key, word);
         self.len += 1;

@@ -24,7 +24,7 @@ const SIZES_AT_MOST: usize = 8;
 /// Two reports of a new process closer than this are one: other signs of it come later than its first message.
 const ONE_RESTART: Duration = Duration::from_secs(30);
 
-/// The one writer. Every call does its work before it returns, some 100 ns a block; nothing that a reader does can
+/// The one writer. Every call does its work before it returns; nothing that a reader does can
 /// make it wait.
 pub struct ExactWriter {
     index: ExactIndex,
