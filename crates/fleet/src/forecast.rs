@@ -424,3 +424,79 @@ impl Lane {
 fn micros(at: Duration) -> f64 {
     at.as_secs_f64() * 1e6
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// A prompt that takes 500 ms by the assumed rates, pairs left out.
+    fn work() -> Work {
+        Work {
+            tokens: 10_000.0,
+            pairs: 0.0,
+        }
+    }
+
+    #[test]
+    fn the_clock_adds_up_and_runs_down_by_itself() {
+        let (pool, forecast) = (PoolRates::default(), Forecast::default());
+        let wait = |now| forecast.expected(&pool, &work(), 10_000.0, now).wait_ms;
+        assert_eq!(wait(ms(0)), 0.0);
+        let _first = forecast.picked(&pool, work(), 10_000, ms(0));
+        let _second = forecast.picked(&pool, work(), 10_000, ms(0));
+        assert_eq!(wait(ms(0)), 1_000.0);
+        assert_eq!(wait(ms(400)), 600.0);
+        // The first is overdue from 500 ms on: what comes after it is not done either.
+        assert_eq!(wait(ms(800)), 500.0);
+    }
+
+    #[test]
+    fn a_first_byte_sets_the_clock_right_and_a_failure_takes_its_work_off() {
+        let (pool, forecast) = (PoolRates::default(), Forecast::default());
+        let mut first = forecast.picked(&pool, work(), 10_000, ms(0));
+        let second = forecast.picked(&pool, work(), 10_000, ms(0));
+        let third = forecast.picked(&pool, work(), 10_000, ms(0));
+        let state = || forecast.expected(&pool, &work(), 10_000.0, ms(600));
+        forecast.first_byte(&pool, &mut first, true, ms(600), ms(600));
+        let seen = state();
+        assert_eq!(seen.waiting, 2.0);
+        assert!(seen.wait_ms > 300.0 && seen.wait_ms < 1_001.0, "{seen:?}");
+        forecast.finished(&pool, &second, None);
+        assert!(state().wait_ms < seen.wait_ms, "{:?}", state());
+        forecast.finished(&pool, &third, None);
+        assert_eq!((state().wait_ms, state().waiting), (0.0, 0.0));
+    }
+
+    #[test]
+    fn a_slow_endpoint_is_known_after_some_answers() {
+        let pool = PoolRates::default();
+        let (fast, slow) = (Forecast::default(), Forecast::default());
+        let mut now = Duration::ZERO;
+        for at in 0..20_u64 {
+            let size = Work::of(1_000.0 + (at * 733 % 3_000) as f64, 0.0);
+            for (forecast, factor) in [(&fast, 1.0), (&slow, 8.0)] {
+                let took = Duration::from_secs_f64(pool_ms(&size) * factor / 1e3);
+                let mut booked = forecast.picked(&pool, size, 1_000, now);
+                forecast.first_byte(&pool, &mut booked, true, took, now + took);
+                forecast.finished(&pool, &booked, Some((ms(100), 10)));
+            }
+            now += Duration::from_secs(60);
+        }
+        let expected = |forecast: &Forecast| {
+            let work = Work::of(2_000.0, 0.0);
+            forecast.expected(&pool, &work, 2_000.0, now).prefill_ms
+        };
+        let ratio = expected(&slow) / expected(&fast);
+        assert!((4.0..12.0).contains(&ratio), "{ratio}");
+    }
+
+    /// What a prompt takes by the assumed rates.
+    fn pool_ms(work: &Work) -> f64 {
+        let [_, tokens, pairs] = work.features();
+        tokens + pairs
+    }
+}

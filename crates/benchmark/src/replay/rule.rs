@@ -27,6 +27,7 @@ use rand::rngs::SmallRng;
 use super::clock::Replica;
 use super::replicas::Replicas;
 use super::router::{Ask, Choice, Gauges};
+use memory::Told;
 
 /// What a rule's router has seen of one replica.
 #[derive(Clone, Debug, Default)]
@@ -70,19 +71,32 @@ pub(crate) trait Rule: Send {
         false
     }
 
+    /// What the engines' cache events have told it, where it listens to them.
+    fn told(&self) -> Option<&Told> {
+        None
+    }
+
+    fn told_mut(&mut self) -> Option<&mut Told> {
+        None
+    }
+
     fn wants_names(&self) -> bool {
-        false
+        self.told().is_some()
     }
 
     fn wants_cache_events(&self) -> bool {
-        false
+        self.told().is_some()
     }
 
-    fn cache_events(&mut self, _replica: Replica, _events: &[CacheEvent]) {}
+    fn cache_events(&mut self, replica: Replica, events: &[CacheEvent]) {
+        if let Some(told) = self.told_mut() {
+            told.events(replica, events);
+        }
+    }
 
     /// Blocks it remembers, and how many it may.
     fn index(&self) -> (u64, u64) {
-        (0, 0)
+        self.told().map_or((0, 0), Told::size)
     }
 }
 

@@ -203,3 +203,52 @@ fn accelerators_are_dealt_out_in_turn() {
         ["t4", "t4", "t4", "h100"]
     );
 }
+
+#[test]
+fn several_seeds_give_means_and_intervals() {
+    let line = format!("replay --workload chat {SMALL} --compare adaptive --seed 5 --seeds 3");
+    let plans = Cli::try_parse_from(line.split_whitespace())
+        .unwrap()
+        .args
+        .plans()
+        .unwrap();
+    let reports: Vec<Report> = plans.iter().map(|plan| compare(plan).unwrap()).collect();
+    let ttft: Vec<f64> = reports
+        .iter()
+        .map(|report| report.runs[0].ttft_ms.mean.unwrap())
+        .collect();
+    let all = super::seeds::Report::of(reports);
+    assert_eq!(all.seeds, [5, 6, 7]);
+    let mean = all.runs[0].figures.ttft_ms.mean.unwrap();
+    assert!((mean - ttft.iter().sum::<f64>() / 3.0).abs() < 1e-9);
+    assert!(all.runs[0].ci95.ttft_ms.mean.unwrap() > 0.0);
+    assert_eq!(all.runs[0].figures.requests, 300.0);
+}
+
+#[test]
+fn no_routing_beats_every_request_alone() {
+    let report = replay(&format!(
+        "--workload chat {SMALL} --compare adaptive,oracle,infinite-cache,alone --seed 2"
+    ));
+    let alone = report.runs.last().unwrap();
+    assert_eq!((alone.name.as_str(), alone.requests), ("bound:alone", 300));
+    for run in &report.runs {
+        for (of, bound) in [
+            (run.ttft_ms.mean, alone.ttft_ms.mean),
+            (run.ttft_ms.p50, alone.ttft_ms.p50),
+            (run.ttft_ms.p99, alone.ttft_ms.p99),
+        ] {
+            // Percentiles are exact to a thousandth.
+            assert!(of.unwrap() >= bound.unwrap() * 0.998, "{}", run.name);
+        }
+    }
+}
+
+#[test]
+fn old_news_makes_no_herd() {
+    let report = replay(&format!(
+        "--workload chat {SMALL} --requests 900 --stale-ms 20000 --compare adaptive,rule:round-robin --seed 3"
+    ));
+    let mean = |at: usize| report.runs[at].ttft_ms.mean.unwrap();
+    assert!(mean(0) < mean(1) * 1.1, "{} {}", mean(0), mean(1));
+}

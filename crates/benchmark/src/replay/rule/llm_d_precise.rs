@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use engine::model::CacheEvent;
 use rand::rngs::SmallRng;
 
 use super::llm_d_default::load_scores;
@@ -54,19 +53,11 @@ impl Rule for Precise {
         }
     }
 
-    fn wants_names(&self) -> bool {
-        true
+    fn told(&self) -> Option<&Told> {
+        Some(&self.memory)
     }
 
-    fn wants_cache_events(&self) -> bool {
-        true
-    }
-
-    fn cache_events(&mut self, replica: usize, events: &[CacheEvent]) {
-        self.memory.events(replica, events);
-    }
-
-    fn index(&self) -> (u64, u64) {
-        self.memory.size()
+    fn told_mut(&mut self) -> Option<&mut Told> {
+        Some(&mut self.memory)
     }
 }
