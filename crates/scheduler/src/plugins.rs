@@ -377,6 +377,18 @@ pub static PLUGINS: &[PluginType] = &[
         build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::prefill())),
     },
     PluginType {
+        name: "encode-filter",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Beta,
+        summary: "Keeps the endpoints that encode pictures and sound.",
+        formula: "stays when label llm-d.ai/role is encode, encode-prefill or encode-prefill-decode",
+        misleads: "One profile is run: the endpoint picked answers the whole request, so this is for pools whose encode endpoints can.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::encode())),
+    },
+    PluginType {
         name: "session-affinity-filter",
         aliases: &[],
         kind: Kind::Filter,
@@ -661,15 +673,15 @@ pub static PLUGINS: &[PluginType] = &[
         refused: &[
             (
                 "vllm",
-                "prompts are hashed as bytes, so no tokenizer service is asked; use `estimate: {}`",
+                "who tokenizes is the pool's `tokenizer` in prefixgate.yaml (its files, or one of its engines is asked); use `estimate: {}`",
             ),
             (
                 "udsTokenizerConfig",
-                "prompts are hashed as bytes, so no tokenizer service is asked; use `estimate: {}`",
+                "who tokenizes is the pool's `tokenizer` in prefixgate.yaml (its files, or one of its engines is asked); use `estimate: {}`",
             ),
             (
                 "modelName",
-                "only a tokenizer service reads it; the bytes-per-token ratio is learned for each model",
+                "whose tokenizer is used is the pool's `tokenizer` in prefixgate.yaml; remove it",
             ),
         ],
         schema: schema_of::<wired::Tokens>,
@@ -963,7 +975,6 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
         "multicluster-file-discovery",
         "list the endpoints under `pools` in prefixgate.yaml",
     ),
-    ("encode-filter", "remove it: encoding is not split off"),
     (
         "concurrency-detector",
         "use `utilization-filter` on `active-requests`",
@@ -1036,7 +1047,7 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
     ),
     (
         "file-discovery",
-        "list the endpoints under `pools` in prefixgate.yaml",
+        "name its file with `--endpoint-file` (epp), or list the endpoints under `pools` in prefixgate.yaml",
     ),
     ("sglanghttp-parser", "use `passthrough-parser`"),
     ("vllmgrpc-parser", "remove it: gRPC is not carried"),

@@ -19,6 +19,8 @@ const PREFILLS: [&str; 5] = [
     "encode-prefill-decode",
 ];
 
+const ENCODES: [&str; 3] = ["encode", "encode-prefill", "encode-prefill-decode"];
+
 /// Parameters of `label-selector-filter`; at least one condition is needed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -124,6 +126,11 @@ impl Labels {
     /// `prefill-filter`
     pub(crate) fn prefill() -> Self {
         Self::role(&PREFILLS, false)
+    }
+
+    /// `encode-filter`
+    pub(crate) fn encode() -> Self {
+        Self::role(&ENCODES, false)
     }
 
     fn role(roles: &[&str], missing: bool) -> Self {

@@ -240,6 +240,35 @@ fn labels_narrow_and_attract() {
 }
 
 #[test]
+fn a_role_narrows_to_those_who_have_it() {
+    let role = |role| [("llm-d.ai/role", role)];
+    let roles = ["decode", "prefill", "encode", "encode-prefill", "both"].map(role);
+    let labels: Vec<&[(&str, &str)]> = roles.iter().map(|role| role.as_slice()).collect();
+    let mut labels = labels;
+    labels.push(&[]);
+    let candidates = labelled(&labels);
+    for (filter, expected) in [
+        ("decode-filter", vec!["e0", "e4", "e5"]),
+        ("prefill-filter", vec!["e1", "e3", "e4"]),
+        ("encode-filter", vec!["e2", "e3"]),
+    ] {
+        let text = format!(
+            "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- {{type: {filter}}}\n- {{type: queue-scorer}}"
+        );
+        let explain = Ask {
+            explain: true,
+            ..ask()
+        };
+        let decision = profile(&text).run(&explain, &candidates, &mut rng(1));
+        let decision = decision.expect("some remain");
+        let kept = decision.reasons.iter().filter(|r| r.removed.is_none());
+        let mut kept: Vec<&str> = kept.map(|r| &*r.name).collect();
+        kept.sort_unstable();
+        assert_eq!(kept, expected, "{filter}");
+    }
+}
+
+#[test]
 fn a_request_may_name_its_endpoints() {
     let text = "apiVersion: llm-d.ai/v1alpha1\nkind: EndpointPickerConfig\nplugins:\n- {type: header-based-testing-filter}\n- {type: queue-scorer}";
     let named = [("test-epp-endpoint-selection", "10.0.0.7, 10.0.0.0")];
