@@ -40,6 +40,7 @@ pub(crate) struct ClusterPools {
     stop: CancellationToken,
     /// Pools of the configuration, served beside the cluster's.
     configured: Vec<PoolRoute>,
+    only: Option<Only>,
     running: BTreeMap<String, Running>,
 }
 
@@ -50,6 +51,25 @@ struct Running {
     view: PoolView,
 }
 
+/// The one InferencePool that a picker is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Only {
+    pub(crate) namespace: String,
+    pub(crate) pool: String,
+}
+
+impl Only {
+    /// Pools that a service owns go by the service's name.
+    fn is(&self, name: &str) -> bool {
+        let own = name.strip_prefix(&self.namespace);
+        let own = own.and_then(|rest| rest.strip_prefix('/'));
+        own.is_some_and(|own| own == self.pool || self.pool == format!("{own}{POOL_SUFFIX}"))
+    }
+}
+
+/// What the controller adds to a service's name for its pool's.
+const POOL_SUFFIX: &str = "-inference-pool";
+
 /// What of a running system discovery needs.
 pub(crate) struct Host<'a> {
     pub(crate) gateway: &'a Arc<Gateway>,
@@ -59,6 +79,8 @@ pub(crate) struct Host<'a> {
     pub(crate) tracker: &'a TaskTracker,
     pub(crate) stop: &'a CancellationToken,
     pub(crate) configured: Vec<PoolRoute>,
+    /// Nothing else of the cluster is served, and no route of it is looked at.
+    pub(crate) only: Option<Only>,
 }
 
 /// Follows the cluster until the system stops.
@@ -85,6 +107,7 @@ pub(crate) async fn follow(host: Host<'_>, discovery: DiscoveryConfig) -> anyhow
         tracker: host.tracker.clone(),
         stop: host.stop.clone(),
         configured: host.configured,
+        only: host.only,
         running: BTreeMap::new(),
     };
     let stop = host.stop.clone();
@@ -117,7 +140,9 @@ impl ClusterPools {
     }
 
     async fn take(&mut self, view: &ClusterView) {
-        for wanted in view.pools.values() {
+        let only = self.only.clone();
+        let served = |name: &str| only.as_ref().is_none_or(|only| only.is(name));
+        for wanted in view.pools.values().filter(|pool| served(&pool.name)) {
             if self
                 .running
                 .get(&wanted.name)
@@ -145,14 +170,20 @@ impl ClusterPools {
             .iter()
             .cloned()
             .chain(self.running.values().map(Running::route));
-        self.gateway.set_routes(
-            routes.collect(),
-            view.rules.iter().filter_map(rule).collect(),
-        );
+        // A picker's data plane has chosen the pool already.
+        let rules = match &self.only {
+            Some(_) => Vec::new(),
+            None => view.rules.iter().filter_map(rule).collect(),
+        };
+        self.gateway.set_routes(routes.collect(), rules);
     }
 
     async fn start(&mut self, wanted: &PoolView) {
-        let mut scheduling = scheduling(wanted);
+        // A picker is told its document by its own flags.
+        let mut scheduling = match &self.only {
+            Some(_) => None,
+            None => scheduling(wanted),
+        };
         loop {
             let entry = entry(wanted, scheduling.clone());
             let stop = self.stop.child_token();

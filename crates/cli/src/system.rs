@@ -48,6 +48,8 @@ impl System {
     pub(crate) async fn start(config: Config) -> anyhow::Result<Self> {
         let seed = config.seed.unwrap_or_else(drawn_seed);
         tracing::info!(seed, "prompt hashes and chance are drawn from this seed");
+        let endpoints = config.pools.iter().map(|pool| pool.endpoints.len());
+        crate::handles::raise_for(endpoints.sum(), config.gateway.max_in_flight);
         let listener = bind(config.listen, "--listen").await?;
         let admin_listener = bind(config.admin_listen, "--admin-listen").await?;
         let clock = Clock::start();
@@ -100,6 +102,7 @@ impl System {
             tracker: &self.feeders,
             stop: &self.feeders_stop,
             configured: self.routes.clone(),
+            only: None,
         };
         crate::kubernetes::follow(host, discovery).await
     }
@@ -157,6 +160,7 @@ pub(crate) async fn start_pool(
         parsers: compiled.wiring.parsers,
         engine_api_key: key,
         tls: Some(Arc::new(entry.tls.client_config()?)),
+        tls_server_name: entry.tls.server_name.clone(),
         tokens: tokens(entry, seed)?,
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
         ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 pub(crate) use flags::{Args, without_foreign};
 
 use crate::config::{self, Config, DEFAULT_POOL, Pool};
+use crate::kubernetes::Only;
 use crate::system::{bind, drawn_seed, start_pool};
 use crate::up::signals::stop_requested;
 
@@ -48,7 +49,34 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         routes.push((route, entry.scheduling.is_none()));
     }
     let served = routes.iter().map(|(route, _)| route.clone()).collect();
-    let gateway = Gateway::new(config.gateway.clone(), served, clock, seed);
+    let gateway = Gateway::new(config.gateway.clone(), served, clock.clone(), seed);
+    if let Some(only) = from_cluster(&args, &config) {
+        tracing::info!(
+            pool = only.pool,
+            namespace = only.namespace,
+            "endpoints come from the cluster: the pods of this InferencePool"
+        );
+        if args.config_file.is_some() {
+            tracing::warn!(
+                "--config-file is read once: a pool of the cluster keeps its scheduling until a new start"
+            );
+        }
+        let host = crate::kubernetes::Host {
+            gateway: &gateway,
+            config: &config,
+            seed,
+            clock: &clock,
+            tracker: &feeders,
+            stop: &ending,
+            configured: Vec::new(),
+            only: Some(only),
+        };
+        let discovery = k8s::discovery::DiscoveryConfig {
+            namespace: Some(args.pool_namespace.clone()),
+            gateway: None,
+        };
+        crate::kubernetes::follow(host, discovery).await?;
+    }
     let picker = Picker::new(picker_config(&args, &config));
     let ports = (
         data.local_addr()?,
@@ -60,7 +88,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(tls) = tls.clone().filter(|_| args.enable_cert_reload) {
         feeders.spawn(tls.reload(ending.clone()));
     }
-    if let Some(file) = &args.config_file {
+    if let Some(file) = args.config_file.as_ref().filter(|_| !routes.is_empty()) {
         let watched = reload::Watched::new(
             file.clone(),
             seed,
@@ -95,6 +123,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     feeders.close();
     feeders.wait().await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The cluster's pool, where no endpoints are named otherwise.
+fn from_cluster(args: &Args, config: &Config) -> Option<Only> {
+    let pool = args.pool_name.clone().filter(|_| config.pools.is_empty())?;
+    Some(Only {
+        namespace: args.pool_namespace.clone(),
+        pool,
+    })
 }
 
 fn say_where(
@@ -142,17 +179,9 @@ async fn configuration(args: &Args) -> anyhow::Result<Config> {
         config.pools.insert(0, pool);
     }
     ensure!(
-        !config.pools.is_empty(),
-        "{}",
-        match &args.pool_name {
-            Some(name) => format!(
-                "--pool-name {name}: this command does not find a pool's endpoints through the Kubernetes API; \
-                 name them with --endpoint URL (repeated) or --endpoint-file FILE"
-            ),
-            None => "there is no pool to pick from: name replicas with --endpoint URL (repeated) or --endpoint-file \
-                     FILE, or pools in a file given with --config"
-                .to_owned(),
-        }
+        !config.pools.is_empty() || args.pool_name.is_some(),
+        "there is no pool to pick from: name replicas with --endpoint URL (repeated) or --endpoint-file FILE, a \
+         cluster's InferencePool with --pool-name NAME, or pools in a file given with --config"
     );
     for pool in &mut config.pools {
         scrape_flags(args, pool);
@@ -270,6 +299,7 @@ fn picker_config(args: &Args, config: &Config) -> PickerConfig {
             .pools
             .first()
             .map(|pool| pool.name.clone())
+            .or_else(|| args.pool_name.clone())
             .unwrap_or_default(),
         namespace: args.pool_namespace.clone(),
         ..PickerConfig::default()

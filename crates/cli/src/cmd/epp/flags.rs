@@ -39,8 +39,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(super) endpoint_file: Option<PathBuf>,
 
-    /// Name of the pool, for messages and metrics. Finding its endpoints through the Kubernetes API is not what this
-    /// command does: name them with --endpoint or --endpoint-file.
+    /// Name of the pool, for messages and metrics. Where no endpoints are named, they are the pods of the InferencePool
+    /// of that name in --pool-namespace, followed through the Kubernetes API.
     #[arg(long, value_name = "NAME")]
     pub(super) pool_name: Option<String>,
 
