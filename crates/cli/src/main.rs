@@ -2,6 +2,7 @@
 
 mod cmd;
 mod config;
+mod handles;
 mod kubernetes;
 mod logging;
 mod system;

@@ -53,6 +53,8 @@ pub enum Failure {
     IdleTimeout,
     /// The answer was not HTTP.
     Protocol,
+    /// No TLS connection came about: an untrusted certificate, another name, no TLS at all.
+    Tls,
     /// An in-band error event in a stream.
     InBand,
 }
@@ -88,6 +90,7 @@ impl std::fmt::Display for Failure {
             Self::FirstByteTimeout => f.write_str("no first byte in time"),
             Self::IdleTimeout => f.write_str("stream went silent"),
             Self::Protocol => f.write_str("answer was not HTTP"),
+            Self::Tls => f.write_str("TLS handshake failed"),
             Self::InBand => f.write_str("error event in stream"),
         }
     }

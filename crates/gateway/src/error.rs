@@ -87,6 +87,9 @@ fn all_failed(last: Failure) -> &'static str {
         Failure::FirstByteTimeout | Failure::IdleTimeout => "the engine did not answer in time",
         Failure::Reset => "the engine closed the connection before it answered",
         Failure::Protocol => "the engine's answer was not HTTP",
+        Failure::Tls => {
+            "no secure connection to the engine could be made: its certificate is not trusted, or it speaks no TLS"
+        }
         Failure::Status(_) | Failure::InBand => "the engine failed",
     }
 }
@@ -129,9 +132,11 @@ impl Refusal {
                     StatusCode::SERVICE_UNAVAILABLE
                 }
                 Failure::FirstByteTimeout | Failure::IdleTimeout => StatusCode::GATEWAY_TIMEOUT,
-                Failure::Reset | Failure::Protocol | Failure::Status(_) | Failure::InBand => {
-                    StatusCode::BAD_GATEWAY
-                }
+                Failure::Reset
+                | Failure::Protocol
+                | Failure::Tls
+                | Failure::Status(_)
+                | Failure::InBand => StatusCode::BAD_GATEWAY,
             },
             Self::TotalTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::RouteTarget => StatusCode::INTERNAL_SERVER_ERROR,

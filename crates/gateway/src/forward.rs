@@ -28,7 +28,7 @@ use crate::reply::Reply;
 use crate::route::Pool;
 use crate::scores;
 use crate::wire::{
-    BodyFault, ConnectError, Connection, Payload, RequestHead, ResponseHead, Target, WireError,
+    BodyFault, ConnectError, Connection, Payload, RequestHead, ResponseHead, Target, Tls, WireError,
 };
 
 /// What goes out, to whichever endpoint.
@@ -292,11 +292,16 @@ async fn arrive(
 
 async fn connect(trip: &Trip, target: &Target) -> Result<Connection, Failure> {
     let timeout = Duration::from_millis(trip.gateway.config.connect_timeout_ms);
-    let opened = target.connect(timeout, trip.pool.route.tls.as_ref()).await;
+    let route = &trip.pool.route;
+    let tls = route.tls.as_ref().map(|config| Tls {
+        config,
+        server_name: route.tls_server_name.as_deref(),
+    });
+    let opened = target.connect(timeout, tls).await;
     opened.map_err(|error| match error {
         ConnectError::Refused => Failure::ConnectRefused,
         ConnectError::Unreachable => Failure::ConnectTimeout,
-        ConnectError::Tls => Failure::Protocol,
+        ConnectError::Tls => Failure::Tls,
     })
 }
 

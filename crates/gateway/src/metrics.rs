@@ -198,6 +198,7 @@ pub(crate) fn kind(failure: Failure) -> &'static str {
         Failure::FirstByteTimeout => "first_byte_timeout",
         Failure::IdleTimeout => "idle_timeout",
         Failure::Protocol => "protocol",
+        Failure::Tls => "tls",
         Failure::InBand => "in_band",
     }
 }

@@ -51,6 +51,8 @@ pub struct PoolRoute {
     pub by_model: bool,
     /// For `https` endpoints.
     pub tls: Option<Arc<rustls::ClientConfig>>,
+    /// The name that their certificates must carry, where that is not their host.
+    pub tls_server_name: Option<String>,
     /// Turns prompts into tokens where engines tell what they hold; without it prompts are matched by history.
     pub tokens: Option<Arc<Tokens>>,
 }
@@ -82,6 +84,7 @@ impl PoolRoute {
             client_keys: Vec::new(),
             by_model: true,
             tls: None,
+            tls_server_name: None,
             tokens: None,
         }
     }

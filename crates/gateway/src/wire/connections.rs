@@ -28,6 +28,14 @@ pub(crate) enum ConnectError {
     Tls,
 }
 
+/// How an endpoint behind TLS is spoken to.
+#[derive(Clone, Copy)]
+pub(crate) struct Tls<'a> {
+    pub(crate) config: &'a Arc<rustls::ClientConfig>,
+    /// The name its certificate must carry, where that is not its host.
+    pub(crate) server_name: Option<&'a str>,
+}
+
 /// An endpoint's address, taken apart once, and its idle connections.
 pub(crate) struct Target {
     https: bool,
@@ -78,16 +86,13 @@ impl Target {
     pub(crate) async fn connect(
         &self,
         timeout: Duration,
-        tls: Option<&Arc<rustls::ClientConfig>>,
+        tls: Option<Tls<'_>>,
     ) -> Result<Connection, ConnectError> {
         let open = tokio::time::timeout(timeout, self.open(tls));
         open.await.unwrap_or(Err(ConnectError::Unreachable))
     }
 
-    async fn open(
-        &self,
-        tls: Option<&Arc<rustls::ClientConfig>>,
-    ) -> Result<Connection, ConnectError> {
+    async fn open(&self, tls: Option<Tls<'_>>) -> Result<Connection, ConnectError> {
         let socket = TcpStream::connect((self.host.as_str(), self.port))
             .await
             .map_err(|error| match error.kind() {
@@ -99,12 +104,14 @@ impl Target {
         if !self.https {
             return Ok(Connection::new(Socket::Plain(socket)));
         }
-        let config = tls.ok_or(ConnectError::Tls)?;
-        let name = ServerName::try_from(self.host.clone()).map_err(|_| ConnectError::Tls)?;
-        let stream = tokio_rustls::TlsConnector::from(Arc::clone(config))
-            .connect(name, socket)
-            .await
-            .map_err(|_| ConnectError::Tls)?;
+        let tls = tls.ok_or(ConnectError::Tls)?;
+        let name = tls.server_name.unwrap_or(&self.host).to_owned();
+        let name = ServerName::try_from(name).map_err(|_| ConnectError::Tls)?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(tls.config));
+        let stream = connector.connect(name, socket).await.map_err(|error| {
+            tracing::warn!(endpoint = self.authority, %error, "no TLS connection");
+            ConnectError::Tls
+        })?;
         Ok(Connection::new(Socket::Tls(Box::new(stream))))
     }
 

@@ -13,6 +13,6 @@ mod socket;
 
 pub(crate) use body::Framing;
 pub(crate) use connection::{Connection, WireError};
-pub(crate) use connections::{ConnectError, Connections, Target};
+pub(crate) use connections::{ConnectError, Connections, Target, Tls};
 pub(crate) use head::{RequestHead, ResponseHead};
 pub(crate) use payload::{BodyFault, Bounds, Payload, Streamed};
