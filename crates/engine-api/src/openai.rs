@@ -6,6 +6,7 @@
 mod canonical;
 mod error;
 mod fields;
+mod generate;
 mod messages;
 mod prompt;
 mod route;

@@ -48,7 +48,7 @@ pub fn read_whole(body: &[u8]) -> Answer {
     }
 }
 
-/// Reads a usage object under any of its spellings; `None` if none of its members is a count.
+/// Reads a usage object under any of its spellings, SGLang's `meta_info` included; `None` if none of its members is a count.
 pub(crate) fn read(at: &mut Cursor<'_>) -> Result<Option<Usage>, Fault> {
     let mut prompt = None;
     let mut completion = None;
@@ -57,7 +57,7 @@ pub(crate) fn read(at: &mut Cursor<'_>) -> Result<Option<Usage>, Fault> {
         match key {
             "prompt_tokens" | "input_tokens" => prompt = number(at)?.or(prompt),
             "completion_tokens" | "output_tokens" => completion = number(at)?.or(completion),
-            "cache_read_input_tokens" => cached = number(at)?.or(cached),
+            "cache_read_input_tokens" | "cached_tokens" => cached = number(at)?.or(cached),
             "prompt_tokens_details" | "input_tokens_details" => {
                 each_member(at, |at, key| {
                     if key == "cached_tokens" {

@@ -228,6 +228,7 @@ fn route_name(route: Route) -> &'static str {
         Route::Chat => "chat",
         Route::Messages => "messages",
         Route::Responses => "responses",
+        Route::Generate => "generate",
         Route::Embeddings => "pooling",
         Route::Other => "other",
     }

@@ -16,7 +16,8 @@ const MAX_JSON_BYTES: usize = 4 << 20;
 /// Events parsed at most before content has shown; from then on only those that name usage or an error.
 const MAX_EARLY_EVENTS: u32 = 64;
 
-static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+/// In every count of tokens, whichever API counts: `"usage": {"prompt_tokens"…`, `"meta_info": {…"cached_tokens"…`.
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("_tokens\""));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
 
 /// Reads along; never holds bytes back.

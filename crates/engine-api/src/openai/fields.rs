@@ -4,11 +4,11 @@ use std::borrow::Cow;
 
 use super::error::{Stop, TypeStop};
 use super::messages::{self, Budget};
-use super::{BodyError, ChatView, MessageView, Prompt, Raw, RequestView, Route, prompt};
+use super::{BodyError, ChatView, MessageView, Prompt, Raw, RequestView, Route, generate, prompt};
 use crate::json::Cursor;
 
 /// A field as its last occurrence left it: absent or null, a value, or of a wrong type.
-type Field<T> = Result<Option<T>, TypeStop>;
+pub(super) type Field<T> = Result<Option<T>, TypeStop>;
 
 /// What the top level said so far. Types are judged at the end, since a later duplicate replaces an earlier one.
 struct Fields<'a> {
@@ -27,6 +27,7 @@ struct Fields<'a> {
     template: Vec<(&'static str, Field<Raw<'a>>)>,
     add_generation_prompt: Field<bool>,
     continue_final_message: Field<bool>,
+    apart: generate::Apart,
 }
 
 /// Reads `body` as far as routing needs. Unknown fields are skipped, never judged; a field that routing
@@ -76,6 +77,7 @@ impl Default for Fields<'_> {
             template: Vec::new(),
             add_generation_prompt: Ok(None),
             continue_final_message: Ok(None),
+            apart: generate::Apart::default(),
         }
     }
 }
@@ -122,6 +124,10 @@ impl<'a> Fields<'a> {
     fn of_route(&mut self, route: Route, at: &mut Cursor<'a>, key: &str) -> Result<bool, Stop> {
         match (route, key) {
             (Route::Completions, "prompt") => self.prompt = field(at, prompt::read)?,
+            (Route::Generate, _) => {
+                let (prompt, max_tokens) = (&mut self.prompt, &mut self.max_tokens);
+                return generate::member(at, key, prompt, max_tokens, &mut self.apart);
+            }
             (Route::Completions, "prompt_embeds") => self.has_embeds = at.raw()? != "null",
             (Route::Chat | Route::Messages, "messages") => {
                 let mut budget = Budget::new("messages");
@@ -178,7 +184,7 @@ impl<'a> Fields<'a> {
                     .or(max_tokens)
                     .or(max_output_tokens)
             },
-            cache_salt: self.cache_salt?,
+            cache_salt: self.apart.with(self.cache_salt?),
             previous_response_id: self.previous_response_id?,
             prompt: match route {
                 Route::Completions => match self.prompt? {
@@ -203,6 +209,7 @@ impl<'a> Fields<'a> {
                         continue_final_message: self.continue_final_message?,
                     })
                 }
+                Route::Generate => self.prompt?.unwrap_or(Prompt::None),
                 Route::Embeddings | Route::Other => Prompt::None,
             },
         })
@@ -210,7 +217,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Reads one field; a wrong type is kept for later, with the value passed over.
-fn field<'a, T>(
+pub(super) fn field<'a, T>(
     at: &mut Cursor<'a>,
     read: impl FnOnce(&mut Cursor<'a>) -> Result<T, Stop>,
 ) -> Result<Field<T>, Stop> {

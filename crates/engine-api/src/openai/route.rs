@@ -11,6 +11,8 @@ pub enum Route {
     Messages,
     /// `…/responses`
     Responses,
+    /// `/generate` of SGLang and `…/inference/v1/generate` of vLLM: text or tokens in
+    Generate,
     /// `…/embeddings` and other routes with a model name but no reusable prefix
     Embeddings,
     /// anything else: forwarded without looking inside
@@ -23,6 +25,7 @@ const SUFFIXES: &[(&str, Route)] = &[
     ("/chat/completions", Route::Chat),
     ("/messages", Route::Messages),
     ("/responses", Route::Responses),
+    ("/inference/v1/generate", Route::Generate),
     ("/embeddings", Route::Embeddings),
     ("/embed", Route::Embeddings),
     ("/pooling", Route::Embeddings),
@@ -46,6 +49,10 @@ impl Route {
     /// Classifies a request path; a query string after `?` is not looked at.
     pub fn of(path: &str) -> Self {
         let path = path.split_once('?').map_or(path, |(path, _)| path);
+        // Below other paths it is another engine's route, with another body.
+        if path == "/generate" {
+            return Self::Generate;
+        }
         SUFFIXES
             .iter()
             .filter(|(suffix, _)| path.ends_with(suffix))

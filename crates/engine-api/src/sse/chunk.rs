@@ -51,7 +51,7 @@ impl Top {
         at.object(|at, key| {
             match &*key {
                 "choices" => self.choices(at)?,
-                "usage" => self.usage(at)?,
+                "usage" | "meta_info" => self.usage(at)?,
                 "error" => self.error(at)?,
                 "delta" => self.view.has_content |= says_something(at)?,
                 "type" => {
@@ -60,7 +60,7 @@ impl Top {
                 }
                 "response" => self.response(at)?,
                 "message" => self.message(at)?,
-                "content" => self.view.has_content |= says_something(at)?,
+                "content" | "text" => self.view.has_content |= says_something(at)?,
                 "id" => self.id = text(at)?,
                 "object" => self.is_response = at.raw()? == "\"response\"",
                 _ => at.skip()?,

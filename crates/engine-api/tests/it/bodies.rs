@@ -24,6 +24,11 @@ fn the_longest_suffix_decides_the_route() {
     check("/tokenize", Route::Embeddings);
     check("/v1/messages/count_tokens", Route::Embeddings);
     check("/v1/chat/completions/render", Route::Embeddings);
+    check("/generate", Route::Generate);
+    check("/generate?x", Route::Generate);
+    check("/inference/v1/generate", Route::Generate);
+    check("/base/inference/v1/generate", Route::Generate);
+    check("/v2/models/m/generate", Route::Other);
     check("/v1/responses/resp_1", Route::Other);
     check("/v1/responses/resp_1/cancel", Route::Other);
     check("/v1/mycompletions", Route::Other);
@@ -286,4 +291,51 @@ fn other_routes_are_not_looked_into() {
         let view = parse(Route::Other, body).expect("anything goes");
         assert!(view.model.is_none() && view.prompt.count() == 0);
     }
+}
+
+#[test]
+fn the_prompt_of_a_generate_route() {
+    let check = |body: &str, prompt: &str, max_tokens: Option<u64>| {
+        let view = read(Route::Generate, body);
+        assert_eq!(format!("{:?}", view.prompt), prompt, "{body}");
+        assert_eq!(view.max_tokens, max_tokens, "{body}");
+    };
+    let sampling = r#""sampling_params":{"temperature":0.5,"max_new_tokens":32}"#;
+    check(
+        &format!(r#"{{"text":"a\nb",{sampling},"stream":true}}"#),
+        r#"Text("a\nb")"#,
+        Some(32),
+    );
+    check(r#"{"text":["a","b"]}"#, r#"Texts(["a", "b"])"#, None);
+    check(r#"{"input_ids":[1,2,3],"text":null}"#, "Tokens([1, 2, 3])", None);
+    check(r#"{"input_ids":[[1],[2,3]]}"#, "TokenLists([[1], [2, 3]])", None);
+    check(
+        r#"{"token_ids":[7,8],"model":"m","sampling_params":{"max_tokens":5}}"#,
+        "Tokens([7, 8])",
+        Some(5),
+    );
+    // Another engine's route of this name is not judged.
+    check(r#"{"inputs":"a","parameters":{}}"#, r#"Text("a")"#, None);
+    check(r#"{"text":5,"sampling_params":[{"max_new_tokens":1}]}"#, "None", None);
+    check(r#"{"sampling_params":{"max_new_tokens":"x"}}"#, "None", None);
+    assert!(read(Route::Generate, r#"{"text":"a","stream":true}"#).stream);
+    assert!(matches!(refused(Route::Generate, "{\"text\":"), BodyError::Syntax { .. }));
+}
+
+#[test]
+fn what_keeps_equal_prompts_apart_is_part_of_the_salt() {
+    let salt = |members: &str| {
+        let body = format!(r#"{{"text":"a"{members}}}"#);
+        let view = read(Route::Generate, &body);
+        view.cache_salt.map(|salt| salt.into_owned())
+    };
+    assert_eq!(salt(""), None);
+    assert_eq!(salt(r#","cache_salt":"s","image_data":null,"extra_key":"""#), Some("s".to_owned()));
+    let image = |name: &str| salt(&format!(r#","image_data":["{name}"]"#));
+    assert!(image("x").is_some());
+    assert_eq!(image("x"), image("x"));
+    assert_ne!(image("x"), image("y"));
+    assert_ne!(salt(r#","extra_key":"x""#), salt(r#","extra_key":"y""#));
+    assert_ne!(salt(r#","lora_path":"x""#), salt(r#","extra_key":"x""#));
+    assert_ne!(image("x"), salt(r#","cache_salt":"s","image_data":["x"]"#));
 }
