@@ -47,27 +47,44 @@ pub(crate) fn parse(text: &str) -> Result<Config, String> {
     serde_saphyr::from_str(text).map_err(|error| with_suggestion(&error.to_string()))
 }
 
-/// Adds what was probably meant to "unknown field `x`, expected one of a, b".
+/// Says "unknown field `x`, expected one of a, b" once, with what was probably meant before everything that is known.
 fn with_suggestion(message: &str) -> String {
-    let first = message.lines().next().unwrap_or_default();
-    let Some((_, rest)) = first.split_once("unknown field `") else {
+    let (first, snippet) = message.split_once('\n').unwrap_or((message, ""));
+    let Some((place, rest)) = first.split_once("unknown field `") else {
         return message.to_owned();
     };
     let (unknown, known) = rest.split_once('`').unwrap_or((rest, ""));
-    let known = known
+    let expected = known
         .trim_start_matches(", expected one of ")
         .trim_start_matches(", expected ");
-    let near = known
+    let known: Vec<&str> = expected
         .split(", ")
         .flat_map(|names| names.split(" or "))
         .map(|name| name.trim_matches('`'))
-        .map(|name| (strsim::jaro_winkler(unknown, name), name))
+        .filter(|name| !name.is_empty())
+        .collect();
+    let near = known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(unknown, name), *name))
         .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
         .max_by(|left, right| left.0.total_cmp(&right.0));
-    match near {
-        Some((_, name)) => format!("{message}\n  did you mean `{name}`?"),
-        None => message.to_owned(),
+    let mut told = format!("{place}unknown field `{unknown}`");
+    if let Some((_, name)) = near {
+        told.push_str(&format!(", did you mean `{name}`?"));
     }
+    for line in snippet.lines() {
+        told.push('\n');
+        // The snippet's mark repeats the whole message.
+        told.push_str(
+            line.split_once("unknown field `")
+                .map_or(line, |(mark, _)| mark)
+                .trim_end(),
+        );
+    }
+    if !known.is_empty() {
+        told.push_str(&format!("\n  known here: {}", known.join(", ")));
+    }
+    told
 }
 
 #[cfg(test)]
@@ -101,6 +118,25 @@ mod tests {
             "gateway:\n  max_body_byte: 1\n",
             &["did you mean `max_body_bytes`?"],
         );
+    }
+
+    #[test]
+    fn what_is_known_is_said_once() {
+        for (text, unknown) in [
+            ("gateway:\n  max_body_byte: 1\n", "max_body_byte"),
+            ("gateway:\n  zzzzzz: 1\n", "zzzzzz"),
+            ("pools:\n- name: a\n  endpoint: [x]\n", "endpoint"),
+        ] {
+            let message = parse(text).expect_err("the document is wrong");
+            assert_eq!(message.matches("known here: ").count(), 1, "{message}");
+            assert_eq!(message.matches("expected one of").count(), 0, "{message}");
+            let named = format!("unknown field `{unknown}`");
+            assert_eq!(message.matches(&named).count(), 1, "{message}");
+            let line = format!("{unknown}: ");
+            assert!(message.contains(&line), "the snippet is kept: {message}");
+        }
+        let message = parse("gateway:\n  zzzzzz: 1\n").expect_err("the document is wrong");
+        assert!(!message.contains("did you mean"), "{message}");
     }
 
     #[test]
