@@ -94,6 +94,9 @@ impl Mean {
     }
 }
 
+/// A mean, and half the width of its interval.
+type MeanAndHalf = (Option<f64>, Option<f64>);
+
 /// Means, and half the widths of their intervals.
 fn both(runs: &[&Outcome]) -> (Figures, Figures) {
     let of = |figure: &dyn Fn(&Outcome) -> Option<f64>| {
@@ -112,7 +115,7 @@ fn both(runs: &[&Outcome]) -> (Figures, Figures) {
             part(|times| times.p90),
             part(|times| times.p99),
         ];
-        let side = |side: fn(&(Option<f64>, Option<f64>)) -> Option<f64>| {
+        let side = |side: fn(&MeanAndHalf) -> Option<f64>| {
             let [mean, p50, p90, p99] =
                 [side(&all[0]), side(&all[1]), side(&all[2]), side(&all[3])];
             Quantiles {

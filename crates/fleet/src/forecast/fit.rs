@@ -82,8 +82,9 @@ fn eliminated<const N: usize>(mut matrix: [[f64; N]; N], mut right: [f64; N]) ->
         }
         for row in at + 1..N {
             let factor = matrix[row][at] / matrix[at][at];
-            for column in at..N {
-                matrix[row][column] -= factor * matrix[at][column];
+            let above = matrix[at];
+            for (value, above) in matrix[row].iter_mut().zip(above).skip(at) {
+                *value -= factor * above;
             }
             right[row] -= factor * right[at];
         }
