@@ -30,7 +30,11 @@ impl Apart {
     pub(super) fn with<'a>(&self, salt: Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
         match (self.0.is_empty(), salt) {
             (true, salt) => salt,
-            (false, salt) => Some(Cow::Owned(format!("{}{}", salt.unwrap_or_default(), self.0))),
+            (false, salt) => Some(Cow::Owned(format!(
+                "{}{}",
+                salt.unwrap_or_default(),
+                self.0
+            ))),
         }
     }
 }

@@ -307,8 +307,16 @@ fn the_prompt_of_a_generate_route() {
         Some(32),
     );
     check(r#"{"text":["a","b"]}"#, r#"Texts(["a", "b"])"#, None);
-    check(r#"{"input_ids":[1,2,3],"text":null}"#, "Tokens([1, 2, 3])", None);
-    check(r#"{"input_ids":[[1],[2,3]]}"#, "TokenLists([[1], [2, 3]])", None);
+    check(
+        r#"{"input_ids":[1,2,3],"text":null}"#,
+        "Tokens([1, 2, 3])",
+        None,
+    );
+    check(
+        r#"{"input_ids":[[1],[2,3]]}"#,
+        "TokenLists([[1], [2, 3]])",
+        None,
+    );
     check(
         r#"{"token_ids":[7,8],"model":"m","sampling_params":{"max_tokens":5}}"#,
         "Tokens([7, 8])",
@@ -316,10 +324,21 @@ fn the_prompt_of_a_generate_route() {
     );
     // Another engine's route of this name is not judged.
     check(r#"{"inputs":"a","parameters":{}}"#, r#"Text("a")"#, None);
-    check(r#"{"text":5,"sampling_params":[{"max_new_tokens":1}]}"#, "None", None);
-    check(r#"{"sampling_params":{"max_new_tokens":"x"}}"#, "None", None);
+    check(
+        r#"{"text":5,"sampling_params":[{"max_new_tokens":1}]}"#,
+        "None",
+        None,
+    );
+    check(
+        r#"{"sampling_params":{"max_new_tokens":"x"}}"#,
+        "None",
+        None,
+    );
     assert!(read(Route::Generate, r#"{"text":"a","stream":true}"#).stream);
-    assert!(matches!(refused(Route::Generate, "{\"text\":"), BodyError::Syntax { .. }));
+    assert!(matches!(
+        refused(Route::Generate, "{\"text\":"),
+        BodyError::Syntax { .. }
+    ));
 }
 
 #[test]
@@ -330,7 +349,10 @@ fn what_keeps_equal_prompts_apart_is_part_of_the_salt() {
         view.cache_salt.map(|salt| salt.into_owned())
     };
     assert_eq!(salt(""), None);
-    assert_eq!(salt(r#","cache_salt":"s","image_data":null,"extra_key":"""#), Some("s".to_owned()));
+    assert_eq!(
+        salt(r#","cache_salt":"s","image_data":null,"extra_key":"""#),
+        Some("s".to_owned())
+    );
     let image = |name: &str| salt(&format!(r#","image_data":["{name}"]"#));
     assert!(image("x").is_some());
     assert_eq!(image("x"), image("x"));
