@@ -90,7 +90,11 @@ fn each_endpoint_is_matched_by_its_own_mode() {
     let by_history = |name: &str| if taken == name { 320 } else { 0 };
     assert_eq!(predicted(&fleet, &names), [80, 320, by_history("c:1")]);
     // Exact matching is given up for the one that cannot be relied on, and for no other.
-    set_mode(&fleet, b, KvMode::stale("gap", "messages 7 to 9 are missing"));
+    set_mode(
+        &fleet,
+        b,
+        KvMode::stale("gap", "messages 7 to 9 are missing"),
+    );
     assert_eq!(
         predicted(&fleet, &names),
         [80, by_history("b:1"), by_history("c:1")]

@@ -95,8 +95,8 @@ impl Storing<'_> {
                 self.refuse(at, count);
                 break;
             }
-            for block in at..to {
-                let name = name_key(block_hashes[block], self.secret);
+            for (block, name) in block_hashes.iter().enumerate().take(to).skip(at) {
+                let name = name_key(*name, self.secret);
                 let hash = self.hashes[block];
                 if self.block(&mut walk, hash, name, count - block)? == Some(NoRoom) {
                     self.refuse(block, count);

@@ -17,7 +17,6 @@ async fn running() -> World {
 
 /// After the fault, and while it lasts, a change still arrives, and the status is true in the end.
 async fn passes(fault: Fault) {
-    println!("{fault:?}");
     let world = running().await;
     let patch = json!({"spec": {"replicas": 4}});
     world.api().merge(&service(NAME), &patch).unwrap();

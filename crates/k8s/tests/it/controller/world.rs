@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::BodyExt;
 use k8s::desired::Settings;
@@ -228,10 +227,7 @@ impl Line {
                 holder: holder.to_owned(),
             });
         }
-        let answer = self
-            .server
-            .call(Request::from_parts(parts, Bytes::from(body)))
-            .await;
+        let answer = self.server.call(Request::from_parts(parts, body)).await;
         let slow = *self.slow.lock();
         tokio::time::sleep(slow).await;
         if self.cut.load(Relaxed) {
