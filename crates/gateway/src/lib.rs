@@ -43,6 +43,7 @@ mod wire;
 pub use config::GatewayConfig;
 pub use frontend::ext_proc::{Certificates, Picker, PickerConfig, TlsSettings};
 pub use gateway::Gateway;
+pub use metrics::metrics_markdown;
 pub use route::{ClientKey, PoolRoute};
 pub use sources::{SourceReport, Sources};
 pub use table::{HeaderEdits, PathMatch, PathRewrite, RequestMatch, RouteRule, RouteTarget};

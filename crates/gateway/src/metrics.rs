@@ -2,6 +2,8 @@
 //!
 //! What concerns endpoints is read from the fleets when someone asks, so that it is never counted twice.
 
+mod reference;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+pub use reference::metrics_markdown;
 
 /// Labels of requests.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -74,7 +78,7 @@ fn tokenizing() -> Histogram {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let mut registry = Registry::with_prefix("prefixgate");
+        let mut registry = Registry::default();
         let metrics = Self {
             requests: Family::default(),
             request_seconds: Family::new_with_constructor(latency as fn() -> Histogram),
@@ -98,57 +102,57 @@ impl Metrics {
 
     fn register(&self, registry: &mut Registry) {
         registry.register(
-            "requests",
+            "prefixgate_requests",
             "Requests by what the client got",
             self.requests.clone(),
         );
         registry.register(
-            "request_seconds",
+            "prefixgate_request_seconds",
             "Arrival to end",
             self.request_seconds.clone(),
         );
         registry.register(
-            "ttft_seconds",
+            "prefixgate_ttft_seconds",
             "Arrival to first content, or first byte where content cannot be told",
             self.ttft_seconds.clone(),
         );
         registry.register(
-            "decision_seconds",
+            "prefixgate_decision_seconds",
             "Hash, lookup, score and pick",
             self.decision_seconds.clone(),
         );
         registry.register(
-            "retries",
+            "prefixgate_retries",
             "Attempts beyond a request's first",
             self.retries.clone(),
         );
         registry.register(
-            "tokenize_seconds",
+            "prefixgate_tokenize_seconds",
             "Wait for a request's tokens",
             self.tokenize_seconds.clone(),
         );
         registry.register(
-            "untokenized_requests",
+            "prefixgate_untokenized_requests",
             "Requests matched by history for want of tokens, by reason",
             self.untokenized_requests.clone(),
         );
         registry.register(
-            "failures",
+            "prefixgate_failures",
             "Failed attempts by endpoint and kind",
             self.failures.clone(),
         );
         registry.register(
-            "prompt_tokens",
+            "prefixgate_prompt_tokens",
             "As reported by engines",
             self.prompt_tokens.clone(),
         );
         registry.register(
-            "generation_tokens",
+            "prefixgate_generation_tokens",
             "As reported by engines",
             self.generation_tokens.clone(),
         );
         registry.register(
-            "shed",
+            "prefixgate_shed",
             "Requests refused because too many were in flight",
             self.shed.clone(),
         );

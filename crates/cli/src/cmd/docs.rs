@@ -22,6 +22,7 @@ fn pages() -> Vec<(&'static str, String)> {
         ("plugins.md", scheduler::plugins_markdown()),
         ("configuration.md", crate::config::markdown()),
         ("cli.md", super::help_markdown()),
+        ("metrics.md", gateway::metrics_markdown()),
     ]
 }
 

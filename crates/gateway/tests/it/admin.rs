@@ -154,8 +154,8 @@ async fn operators_paths() {
     let page = running.get("/metrics").await;
     let page = page.text();
     for name in [
-        "prefixgate_requests_in_flight 0.0",
-        "prefixgate_endpoint_ready{pool=\"default\"",
+        "\nprefixgate_requests_in_flight 0.0",
+        "\nprefixgate_endpoint_ready{pool=\"default\"",
         "prefixgate_index_blocks{pool=\"default\"}",
         "prefixgate_index_evicted_blocks_total{pool=\"default\"}",
         "source=\"usage\"",
@@ -166,4 +166,43 @@ async fn operators_paths() {
     ] {
         assert!(page.contains(name), "{name} in\n{page}");
     }
+}
+
+/// What the reference page says of a family is so on the page of a gateway that has answered and failed.
+#[tokio::test]
+async fn the_reference_names_every_family_with_its_labels() {
+    let engine = FakeEngine::start(|_| ok()).await;
+    let running = Running::configured(config(), &[&engine]).await;
+    let body = r#"{"model":"m","prompt":"hi"}"#;
+    assert_eq!(running.post("/v1/completions", body).await.status, 200);
+    let page = send(running.admin, "GET", "/metrics", "", b"").await;
+    let reference = gateway::metrics_markdown();
+    let mut seen = 0;
+    for line in page.text().lines().filter(|line| !line.starts_with('#')) {
+        let (name, rest) = line.split_once(['{', ' ']).unwrap();
+        let family = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|end| name.strip_suffix(end))
+            .unwrap_or(name);
+        let row = reference
+            .lines()
+            .find(|row| row.starts_with(&format!("| `{family}` |")))
+            .unwrap_or_else(|| panic!("{family} is not in the reference"));
+        let labels: Vec<&str> = match rest.split_once("} ") {
+            Some((labels, _)) => labels
+                .split("\",")
+                .filter_map(|label| label.split_once('='))
+                .map(|(label, _)| label)
+                .filter(|label| *label != "le")
+                .collect(),
+            None => Vec::new(),
+        };
+        assert_eq!(
+            row.split(" | ").nth(2).unwrap_or_default(),
+            labels.join(", "),
+            "{line}"
+        );
+        seen += 1;
+    }
+    assert!(seen > 20, "{seen} samples");
 }
