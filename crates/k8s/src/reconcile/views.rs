@@ -341,7 +341,7 @@ fn spawn<K>(
     });
     tasks.spawn(async move {
         let mut events = std::pin::pin!(reflector(writer, changes));
-        let mut away = false;
+        let (mut away, mut filled) = (false, false);
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -350,6 +350,11 @@ fn spawn<K>(
                     }
                     if let watcher::Event::Apply(object) | watcher::Event::InitApply(object) | watcher::Event::Delete(object) = &event {
                         changed(&context, object);
+                    }
+                    // Read anew: what was deleted meanwhile is not among what was read, so nothing else tells of it.
+                    if matches!(event, watcher::Event::InitDone) && std::mem::replace(&mut filled, true) {
+                        context.views.every_service(|key| context.queue.push(key));
+                        routing_changed(&context);
                     }
                 }
                 Err(error) => {
