@@ -32,6 +32,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!("{note}");
     }
     let config = configuration(&args).await?;
+    let endpoints = config.pools.iter().map(|pool| pool.endpoints.len());
+    // Streams share the data plane's few connections; what takes handles is the endpoints.
+    crate::handles::raise_for(endpoints.sum(), 0);
     let tls = certificates(&args)?;
     let seed = config.seed.unwrap_or_else(drawn_seed);
     let address = |port| SocketAddr::new(args.listen_address, port);

@@ -15,4 +15,5 @@ mod retry; // what happens when an engine fails
 mod routes; // which pool and endpoint a request goes to
 mod streams; // what is passed through of a response, and how it ends
 mod support; // fakes
+mod tls; // engines behind TLS
 mod tokens; // the tokens of the engine, before it is asked

@@ -295,6 +295,15 @@ pub(crate) fn fleet(name: &str, addresses: &[SocketAddr], models: Option<&[&str]
 
 /// A pool whose endpoints list different models.
 pub(crate) fn fleet_of(name: &str, endpoints: &[(SocketAddr, Option<&[&str]>)]) -> Arc<Fleet> {
+    fleet_over("http", name, endpoints)
+}
+
+/// The same, spoken to by `scheme`.
+pub(crate) fn fleet_over(
+    scheme: &str,
+    name: &str,
+    endpoints: &[(SocketAddr, Option<&[&str]>)],
+) -> Arc<Fleet> {
     let config = FleetConfig {
         pool: name.to_owned(),
         ..FleetConfig::default()
@@ -302,7 +311,7 @@ pub(crate) fn fleet_of(name: &str, endpoints: &[(SocketAddr, Option<&[&str]>)]) 
     let fleet = Arc::new(Fleet::new(config, Profile::default_profile()));
     let specs = endpoints.iter().map(|(address, _)| EndpointSpec {
         name: address.to_string().into(),
-        url: format!("http://{address}").into(),
+        url: format!("{scheme}://{address}").into(),
         address: address.to_string().into(),
         rank: None,
         labels: BTreeMap::new(),
