@@ -117,7 +117,7 @@ def slow_clients():
         try:
             address = next(found for line in serve.stderr if (found := listening(line)))
             yield "slow client: a body that stops coming", ask(post(COMPLETIONS, body()[:10], length=500), address), 408, "body"
-            yield "slow client: a head that stops coming", ask(b"POST /v1/completions HTTP/1.1\r\nhos", address), None, ""
+            yield "slow client: a head that stops coming", ask(b"POST /v1/completions HTTP/1.1\r\nhos", address), 408, ""
         finally:
             serve.terminate()
             serve.wait()

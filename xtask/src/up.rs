@@ -32,7 +32,9 @@ pub(crate) fn binary() -> anyhow::Result<std::path::PathBuf> {
         "build",
         &mut cargo(&["build", "--package", "prefixgate", "--locked"]),
     )?;
-    Ok(root().join("target/debug/prefixgate"))
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(std::path::PathBuf::from);
+    let target = target.unwrap_or_else(|| root().join("target"));
+    Ok(target.join("debug/prefixgate"))
 }
 
 impl Up {
