@@ -15,7 +15,7 @@ use crate::Profile;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SchedulingConfig {
-    /// `default`, `strict-3-1-1`, `llm-d-default`, `round-robin`, `random` or `least-requests`.
+    /// `default`, `adaptive`, `strict-3-1-1`, `llm-d-default`, `round-robin`, `random` or `least-requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// An `EndpointPickerConfig` document.
