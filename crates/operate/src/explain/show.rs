@@ -65,11 +65,11 @@ struct Removed {
 pub(crate) fn text(answer: &Value) -> anyhow::Result<String> {
     let explained = Explained::deserialize(answer)
         .map_err(|error| anyhow::anyhow!("the gateway's answer is of another shape: {error}"))?;
-    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+    let named = explained.model.as_deref().filter(|name| !name.is_empty());
     let mut out = format!(
         "pool {}, model {}, prompt about {} tokens\n\n",
-        or_unknown(&explained.pool),
-        or_unknown(&explained.model),
+        explained.pool.as_deref().unwrap_or("unknown"),
+        named.unwrap_or("not named"),
         number(explained.prompt_tokens),
     );
     out.push_str(&table(&explained).render());
