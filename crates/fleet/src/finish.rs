@@ -24,7 +24,7 @@ impl Fleet {
         (state.forecast).first_byte(&self.pool_rates, booked, streamed, ttft, now);
         if reservation.stream {
             SlotState::give_back(
-                &reservation.state.queued_tokens,
+                &reservation.state.gauges.queued_tokens,
                 u64::from(reservation.uncached_tokens),
             );
             observe_prefill(
@@ -47,18 +47,18 @@ impl Fleet {
         let state = &reservation.state;
         let confirmed = reservation.first_byte_at.is_some();
         if reservation.stream && !confirmed {
-            SlotState::give_back(&state.queued_tokens, u64::from(reservation.uncached_tokens));
+            let uncached_tokens = u64::from(reservation.uncached_tokens);
+            SlotState::give_back(&state.gauges.queued_tokens, uncached_tokens);
         }
-        SlotState::give_back(&state.active_tokens, reservation.load_tokens);
-        SlotState::give_back(&state.active_requests, 1);
-        if state.active_requests.load(Relaxed) == 0 {
+        let gauges = &state.gauges;
+        let context_tokens = u64::from(reservation.context_tokens);
+        SlotState::give_back(&gauges.active_tokens, reservation.load_tokens);
+        SlotState::give_back(&gauges.context_tokens, context_tokens);
+        SlotState::give_back(&gauges.active_requests, 1);
+        if gauges.active_requests.load(Relaxed) == 0 {
             // With nobody there, no prefill is going on either, whatever was expected of it.
-            state.unseen_prefill_until_us.store(0, Relaxed);
+            gauges.unseen_prefill_until_us.store(0, Relaxed);
         }
-        state
-            .tokens_ended
-            .fetch_add(u64::from(reservation.context_tokens), Relaxed);
-        state.ends.fetch_add(1, Relaxed);
         let answer = whole_answer(&reservation, outcome, now);
         (state.forecast).finished(&self.pool_rates, &reservation.booked, answer);
         if confirmed {

@@ -89,7 +89,10 @@ pub(crate) fn observe_prefill(
     sums.0 = sums.0 * (1.0 - RATE_WEIGHT) + ttft.as_secs_f64() * 1_000.0;
     sums.1 = sums.1 * (1.0 - RATE_WEIGHT) + tokens;
     let rate = sums.0 / sums.1;
-    state.prefill_ms_per_token.set(rate.max(f64::MIN_POSITIVE));
+    state
+        .gauges
+        .prefill_ms_per_token
+        .set(rate.max(f64::MIN_POSITIVE));
 }
 
 /// Learns from the time between a response's first and last byte, and from its length.
@@ -98,8 +101,8 @@ pub(crate) fn observe_decode(state: &SlotState, took: Duration, completion_token
         return;
     }
     let seen = took.as_secs_f64() * 1_000.0 / (completion_tokens - 1) as f64;
-    state.decode_ms_per_token.set(faded(
-        state.decode_ms_per_token.get(),
+    state.gauges.decode_ms_per_token.set(faded(
+        state.gauges.decode_ms_per_token.get(),
         seen.max(f64::MIN_POSITIVE),
     ));
 }

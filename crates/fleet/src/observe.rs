@@ -38,10 +38,10 @@ impl Member {
         self.last_hits = None;
         self.process_start_seconds = None;
         self.capacity_blocks = 0;
-        self.state.prefill_ms_per_token.set(0.0);
+        self.state.gauges.prefill_ms_per_token.set(0.0);
         *self.state.prefill_sums.lock() = (0.0, 0.0);
-        self.state.decode_ms_per_token.set(0.0);
-        self.state.unseen_prefill_until_us.store(0, Relaxed);
+        self.state.gauges.decode_ms_per_token.set(0.0);
+        self.state.gauges.unseen_prefill_until_us.store(0, Relaxed);
         self.state.forecast.restarted();
     }
 

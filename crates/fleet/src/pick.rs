@@ -12,7 +12,9 @@ use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng};
 
 use crate::forecast::{Booked, Work};
 use crate::learn::DEFAULT_BYTES_PER_TOKEN;
-use crate::{EndpointView, Fleet, KvMode, SlotState, View};
+use crate::slot_state::micros;
+use crate::view::Seat;
+use crate::{Fleet, KvMode, SlotState, View};
 
 /// How often a pick is decided anew because load moved at its winner meanwhile. Each time means that another
 /// pick or end went through, so the bound is met only by as many threads at once.
@@ -157,12 +159,12 @@ impl Fleet {
                 let ask = ask(request, size, now);
                 let decision = profile.run(&ask, &scratch.candidates, rng)?;
                 let row = row_of(&view, &scratch.candidates, decision.preferences[0]);
-                let endpoint = &view.endpoints[scratch.candidates.rows[row] as usize];
+                let seat = &view.seats[scratch.candidates.rows[row] as usize];
                 let expected = scratch.candidates.active_requests[row] as u64;
-                if !claim(&endpoint.state, expected, attempt == RESCORES) {
+                if !claim(&seat.state, expected, attempt == RESCORES) {
                     continue;
                 }
-                let reservation = self.reserved(endpoint, request, size, scratch.found(), now);
+                let reservation = self.reserved(seat, request, size, scratch.found(), now);
                 profile.picked(&ask, &scratch.candidates, row);
                 return Ok(Pick {
                     decision,
@@ -177,13 +179,13 @@ impl Fleet {
     /// ready or gone.
     pub fn reserve(&self, request: &Request<'_>, slot: Slot, now: Duration) -> Option<Reservation> {
         let view = self.view.load();
-        let endpoint = view
-            .get(slot)
+        view.get(slot)
             .filter(|endpoint| endpoint.health.is_ready())?;
+        let seat = view.seat(slot)?;
         self.with_size(request, |request, size, scratch| {
             self.look_up(&view, request, scratch);
-            claim(&endpoint.state, 0, true);
-            Some(self.reserved(endpoint, request, size, scratch.found(), now))
+            claim(&seat.state, 0, true);
+            Some(self.reserved(seat, request, size, scratch.found(), now))
         })
     }
 
@@ -319,22 +321,26 @@ impl Fleet {
         columns.clear();
         columns.infos = Arc::clone(&view.infos);
         let rows = view.rows_for(request.model);
-        let (reads_adapters, reads_forecasts) = {
-            let profile = self.profile.load();
-            (profile.reads_adapters(), profile.reads_forecasts())
-        };
-        for &row in rows {
-            let endpoint = &view.endpoints[row as usize];
-            if !request.exclude.contains(&endpoint.slot) {
-                push_row(columns, row, endpoint, size, found, now);
-                if reads_adapters {
-                    let fit = endpoint.state.scrape.adapters.lock().fit(request.model);
-                    columns.adapters.push(fit);
-                }
-                if reads_forecasts {
-                    let expected = self.expected_at(endpoint, columns, size, now);
-                    columns.forecasts.push(expected);
-                }
+        let tried = |row: &u32| request.exclude.contains(&view.seats[*row as usize].slot);
+        columns
+            .rows
+            .extend(rows.iter().copied().filter(|row| !tried(row)));
+        fill(columns, view, size, found, now);
+        let profile = self.profile.load();
+        if profile.reads_adapters() {
+            let states = columns
+                .rows
+                .iter()
+                .map(|row| &view.seats[*row as usize].state);
+            let fits = states.map(|state| state.scrape.adapters.lock().fit(request.model));
+            columns.adapters.extend(fits);
+        }
+        if profile.reads_forecasts() {
+            for (row, tokens) in columns.rows.iter().zip(&columns.matched_tokens) {
+                let forecast = &view.seats[*row as usize].state.forecast;
+                let work = Work::of(size.prompt_tokens, f64::from(*tokens));
+                let expected = forecast.expected(&self.pool_rates, &work, size.prompt_tokens, now);
+                columns.forecasts.push(expected);
             }
         }
         if !columns.is_empty() {
@@ -354,24 +360,10 @@ impl Fleet {
         })
     }
 
-    /// What the row entered last is expected to take.
-    fn expected_at(
-        &self,
-        endpoint: &EndpointView,
-        columns: &Candidates,
-        size: Size,
-        now: Duration,
-    ) -> scheduler::Forecast {
-        let last = |column: &[f32]| column.last().copied().map_or(0.0, f64::from);
-        let work = Work::of(size.prompt_tokens, last(&columns.matched_tokens));
-        let forecast = &endpoint.state.forecast;
-        forecast.expected(&self.pool_rates, &work, size.prompt_tokens, now)
-    }
-
     /// Enters the request's blocks in the exact index before its engine tells of them.
     fn expected(
         &self,
-        endpoint: &EndpointView,
+        seat: &Seat,
         request: &Request<'_>,
         exact: bool,
         now: Duration,
@@ -381,22 +373,23 @@ impl Fleet {
         }
         let chains = request.token_chains.iter();
         chains
-            .map(|chain| self.exact.send(endpoint.slot, chain, now))
+            .map(|chain| self.exact.send(seat.slot, chain, now))
             .collect()
     }
 
     /// Books everything but `active_requests`, which [`claim`] has booked already.
     fn reserved(
         &self,
-        endpoint: &EndpointView,
+        seat: &Seat,
         request: &Request<'_>,
         size: Size,
         found: Found<'_>,
         now: Duration,
     ) -> Reservation {
-        let state = &endpoint.state;
-        let (matched_blocks, cached) = matched(endpoint, size, found);
-        let exact = size.tokenized && endpoint.kv_mode.is_exact();
+        let state = &seat.state;
+        let gauges = &state.gauges;
+        let (matched_blocks, cached) = matched(seat, size, found);
+        let exact = size.tokenized && seat.exact;
         let prompt_tokens = size.prompt_tokens as u32;
         let cached_tokens = (cached as u32).min(prompt_tokens);
         let uncached_tokens = prompt_tokens - cached_tokens;
@@ -406,27 +399,27 @@ impl Fleet {
                 .unwrap_or(0)
                 .min(MAX_EXPECTED_OUTPUT_TOKENS),
         );
-        let queued_tokens_before = state.queued_tokens(now) as u64;
-        state
+        let queued_tokens_before = gauges.queued_tokens(micros(now)) as u64;
+        gauges
             .last_pick
             .store(self.sequence.fetch_add(1, Relaxed) + 1, Relaxed);
         state.picks.fetch_add(1, Relaxed);
-        state
-            .tokens_picked
+        gauges
+            .context_tokens
             .fetch_add(u64::from(context_tokens), Relaxed);
         let output_tokens =
             (self.config.wiring.inflight).output_tokens(prompt_tokens, request.max_tokens);
         let load_tokens = u64::from(uncached_tokens) + u64::from(output_tokens);
-        state.active_tokens.fetch_add(load_tokens, Relaxed);
+        gauges.active_tokens.fetch_add(load_tokens, Relaxed);
         if request.stream {
-            state
+            gauges
                 .queued_tokens
                 .fetch_add(u64::from(uncached_tokens), Relaxed);
         } else {
             state.add_unseen_prefill(uncached_tokens, now);
         }
         Reservation {
-            slot: endpoint.slot,
+            slot: seat.slot,
             state: Arc::clone(state),
             model: Arc::from(request.model),
             stream: request.stream,
@@ -448,12 +441,12 @@ impl Fleet {
             placements: request
                 .chains
                 .iter()
-                .map(|chain| self.index.place(endpoint.slot, chain))
+                .map(|chain| self.index.place(seat.slot, chain))
                 .collect(),
             stream_bytes: size.stream_bytes,
             matched_blocks: matched_blocks as u32,
             exact,
-            sent: self.expected(endpoint, request, exact, now),
+            sent: self.expected(seat, request, exact, now),
         }
     }
 }
@@ -474,10 +467,11 @@ const MAX_EXPECTED_OUTPUT_TOKENS: u32 = 1024;
 /// Adds one request to the endpoint if it still has `expected`, or in any case when `force`.
 fn claim(state: &SlotState, expected: u64, force: bool) -> bool {
     if force {
-        state.active_requests.fetch_add(1, Relaxed);
+        state.gauges.active_requests.fetch_add(1, Relaxed);
         return true;
     }
     state
+        .gauges
         .active_requests
         .compare_exchange(expected, expected + 1, Relaxed, Relaxed)
         .is_ok()
@@ -509,56 +503,63 @@ fn row_of(view: &View, candidates: &Candidates, slot: Slot) -> usize {
 /// `floor(min(held, prompt - 1) / block) * block` (vLLM's rule).
 ///
 /// Where its events say what it holds, that counts instead, with what is not in its own memory at its credit.
-fn matched(endpoint: &EndpointView, size: Size, found: Found<'_>) -> (f64, f64) {
-    if endpoint.state.scrape.prefix_cache_off.load(Relaxed) == 1 {
+fn matched(seat: &Seat, size: Size, found: Found<'_>) -> (f64, f64) {
+    let gauges = &seat.state.gauges;
+    if gauges.prefix_cache_off.load(Relaxed) == 1 {
         return (0.0, 0.0);
     }
-    if size.tokenized && endpoint.kv_mode.is_exact() {
-        let held = found.exact.tokens(endpoint.slot);
+    if size.tokenized && seat.exact {
+        let held = found.exact.tokens(seat.slot);
         let share = f64::from(held.credited(&size.tier_credits)) / size.prompt_tokens;
         return (size.total_blocks * share, f64::from(held.total()));
     }
-    let blocks = f64::from(found.approximate.blocks(endpoint.slot));
+    let blocks = f64::from(found.approximate.blocks(seat.slot));
     if blocks == 0.0 {
         return (0.0, 0.0);
     }
     let held_tokens = blocks * BLOCK_BYTES as f64 / size.bytes_per_token;
-    let own = || endpoint.state.block_size_tokens();
+    let own = || gauges.block_size_tokens();
     let block_tokens = f64::from(size.fixed_block_tokens.unwrap_or_else(own));
     let usable = held_tokens.min(size.prompt_tokens - 1.0).max(0.0);
     (blocks, (usable / block_tokens).floor() * block_tokens)
 }
 
-fn push_row(
-    columns: &mut Candidates,
-    row: u32,
-    endpoint: &EndpointView,
-    size: Size,
-    found: Found<'_>,
-    now: Duration,
-) {
-    let state = &endpoint.state;
-    let (blocks, tokens) = matched(endpoint, size, found);
-    columns.rows.push(row);
-    columns.queue_requests.push(state.queue_requests() as f32);
-    columns
-        .running_requests
-        .push(state.scrape.running.load(Relaxed) as f32);
-    columns.kv_usage.push(state.kv_usage() as f32);
-    columns
-        .active_requests
-        .push(state.active_requests.load(Relaxed) as f32);
-    columns
-        .active_tokens
-        .push(state.active_tokens.load(Relaxed) as f32);
-    columns.queued_tokens.push(state.queued_tokens(now) as f32);
-    columns.matched_blocks.push(blocks as f32);
-    columns.matched_tokens.push(tokens as f32);
-    columns
-        .prefill_ms_per_token
-        .push(state.prefill_ms_per_token() as f32);
-    columns
-        .decode_ms_per_token
-        .push(state.decode_ms_per_token.get() as f32);
-    columns.last_pick.push(state.last_pick.load(Relaxed));
+/// Fills every column that a decision may read, one row of `columns.rows` after the other.
+///
+/// An endpoint's figures are read once and together: their cache lines, not the arithmetic, are the cost.
+fn fill(columns: &mut Candidates, view: &View, size: Size, found: Found<'_>, now: Duration) {
+    let now_us = micros(now);
+    columns.widen();
+    let rows = columns.rows.len();
+    let [queue, running, kv, active] = [
+        &mut columns.queue_requests[..rows],
+        &mut columns.running_requests[..rows],
+        &mut columns.kv_usage[..rows],
+        &mut columns.active_requests[..rows],
+    ];
+    let [tokens, queued, blocks, matched_tokens] = [
+        &mut columns.active_tokens[..rows],
+        &mut columns.queued_tokens[..rows],
+        &mut columns.matched_blocks[..rows],
+        &mut columns.matched_tokens[..rows],
+    ];
+    let prefill = &mut columns.prefill_ms_per_token[..rows];
+    let decode = &mut columns.decode_ms_per_token[..rows];
+    let last_pick = &mut columns.last_pick[..rows];
+    for (at, row) in columns.rows.iter().enumerate() {
+        let seat = &view.seats[*row as usize];
+        let gauges = &seat.state.gauges;
+        let (held_blocks, held_tokens) = matched(seat, size, found);
+        queue[at] = gauges.queue_requests() as f32;
+        running[at] = gauges.running.load(Relaxed) as f32;
+        kv[at] = gauges.kv_usage() as f32;
+        active[at] = gauges.active_requests.load(Relaxed) as f32;
+        tokens[at] = gauges.active_tokens.load(Relaxed) as f32;
+        queued[at] = gauges.queued_tokens(now_us) as f32;
+        blocks[at] = held_blocks as f32;
+        matched_tokens[at] = held_tokens as f32;
+        prefill[at] = gauges.prefill_ms_per_token() as f32;
+        decode[at] = gauges.decode_ms_per_token.get() as f32;
+        last_pick[at] = gauges.last_pick.load(Relaxed);
+    }
 }

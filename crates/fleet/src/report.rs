@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::member::{Member, Models};
+use crate::slot_state::micros;
 use crate::{Fleet, FleetConfig, KvReport};
 
 /// One endpoint, for `/admin/state`, `explain` and metrics.
@@ -120,11 +121,11 @@ impl Fleet {
 fn endpoint(member: &Member, config: &FleetConfig, now: Duration) -> EndpointReport {
     let health = member.health(config);
     let state = &member.state;
-    let scrape = &state.scrape;
+    let (gauges, scrape) = (&state.gauges, &state.scrape);
     let scraped = state.scraped_at();
     let nonzero = |value: u32| (value != 0).then_some(value);
-    let learned = state.prefill_ms_per_token.get();
-    let decode = state.decode_ms_per_token.get();
+    let learned = state.gauges.prefill_ms_per_token.get();
+    let decode = state.gauges.decode_ms_per_token.get();
     EndpointReport {
         name: member.spec.name.to_string(),
         url: member.spec.url.to_string(),
@@ -135,19 +136,19 @@ fn endpoint(member: &Member, config: &FleetConfig, now: Duration) -> EndpointRep
             Models::Listed(cards) => Some(cards.iter().map(|card| card.id.clone()).collect()),
             Models::Unread | Models::Any => None,
         },
-        active_requests: state.active_requests.load(Relaxed),
-        active_tokens: state.active_tokens.load(Relaxed),
-        queued_tokens: state.queued_tokens(now) as u64,
+        active_requests: gauges.active_requests.load(Relaxed),
+        active_tokens: gauges.active_tokens.load(Relaxed),
+        queued_tokens: gauges.queued_tokens(micros(now)) as u64,
         picks: state.picks.load(Relaxed),
         scrape_age_ms: scraped
             .map(|at| u64::try_from(now.saturating_sub(at).as_millis()).unwrap_or(u64::MAX)),
         scrape_error: member.scrape_error.clone(),
         waiting: scraped.map(|_| scrape.waiting.load(Relaxed) as f64),
-        running: scraped.map(|_| scrape.running.load(Relaxed) as f64),
-        kv_usage: scraped.map(|_| scrape.kv_usage.get()),
-        block_size_tokens: nonzero(scrape.block_size_tokens.load(Relaxed)),
+        running: scraped.map(|_| gauges.running.load(Relaxed) as f64),
+        kv_usage: scraped.map(|_| gauges.kv_usage.get()),
+        block_size_tokens: nonzero(gauges.block_size_tokens.load(Relaxed)),
         num_blocks: nonzero(scrape.num_blocks.load(Relaxed)),
-        prefix_caching: scraped.map(|_| scrape.prefix_cache_off.load(Relaxed) == 0),
+        prefix_caching: scraped.map(|_| gauges.prefix_cache_off.load(Relaxed) == 0),
         hit_ratio_1m: member.hit_ratio_window(),
         hit_ratio: member.hit_ratio_life(),
         prefill_ms_per_token: (learned != 0.0).then_some(learned),

@@ -1,6 +1,6 @@
 //! What is counted live for one endpoint?
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -34,7 +34,36 @@ impl AtomicF64 {
 /// count a pick was decided on) is a compare-and-swap.
 #[derive(Debug, Default)]
 pub struct SlotState {
+    pub(crate) gauges: Gauges,
+    /// Picks ever.
+    pub(crate) picks: AtomicU64,
+    /// Failures since the last success, before a first byte.
+    pub(crate) consecutive_failures: AtomicU32,
+    pub(crate) failures: AtomicU64,
+    pub(crate) scrape: LastScrape,
+    /// Faded sums of times to first byte, milliseconds, and of the tokens they were for.
+    pub(crate) prefill_sums: Mutex<(f64, f64)>,
+    pub(crate) forecast: Forecast,
+    pub(crate) prediction: PredictionCounters,
+}
+
+/// Everything that a decision reads of an endpoint, in two cache lines: with a thousand endpoints the lines
+/// touched are what a decision costs.
+#[derive(Debug, Default)]
+#[repr(C, align(64))]
+pub(crate) struct Gauges {
+    /// Requests of ours in flight.
     pub(crate) active_requests: AtomicU64,
+    /// Waiting requests of the last scrape less those of ours that were in flight when it was sent.
+    pub(crate) waiting_of_others: AtomicI64,
+    /// Context tokens (prompt and expected output) of our requests in flight.
+    pub(crate) context_tokens: AtomicU64,
+    /// The same when the last scrape was sent.
+    pub(crate) scraped_context_tokens: AtomicU64,
+    /// KV-cache use that the last scrape saw, 0..1.
+    pub(crate) kv_usage: AtomicF64,
+    /// Tokens that the KV cache holds; 0 while unknown.
+    pub(crate) kv_tokens: AtomicF64,
     /// Uncached prompt tokens of requests in flight, until their end.
     pub(crate) active_tokens: AtomicU64,
     /// Uncached prompt tokens of streamed requests without a first byte.
@@ -42,46 +71,29 @@ pub struct SlotState {
     /// When the prefill of whole-body requests is expected to be over, microseconds since process start: their
     /// first byte comes only with their last token, so it cannot tell when their prefill ended.
     pub(crate) unseen_prefill_until_us: AtomicU64,
-    /// Picks and ends ever.
-    pub(crate) picks: AtomicU64,
-    pub(crate) ends: AtomicU64,
-    /// Context tokens (prompt and expected output) of picks and ends ever.
-    pub(crate) tokens_picked: AtomicU64,
-    pub(crate) tokens_ended: AtomicU64,
     /// Pick sequence number of the last pick; 0 for never.
     pub(crate) last_pick: AtomicU64,
-    /// Failures since the last success, before a first byte.
-    pub(crate) consecutive_failures: AtomicU32,
-    pub(crate) failures: AtomicU64,
-    pub(crate) scrape: LastScrape,
     /// Learned milliseconds per uncached prompt token; 0 for not yet.
     pub(crate) prefill_ms_per_token: AtomicF64,
-    /// Faded sums of times to first byte, milliseconds, and of the tokens they were for.
-    pub(crate) prefill_sums: Mutex<(f64, f64)>,
     /// Learned milliseconds per output token; 0 for not yet.
     pub(crate) decode_ms_per_token: AtomicF64,
-    pub(crate) forecast: Forecast,
-    pub(crate) prediction: PredictionCounters,
+    /// Running requests of the last scrape.
+    pub(crate) running: AtomicU32,
+    /// The engine's own; 0 while unknown.
+    pub(crate) block_size_tokens: AtomicU32,
+    /// 1 where the engine says that prefix caching is off.
+    pub(crate) prefix_cache_off: AtomicU32,
 }
 
-/// What the last good scrape said, and our own counters when it was sent.
+/// What else the last good scrape said.
 #[derive(Debug, Default)]
 pub(crate) struct LastScrape {
     /// Microseconds since process start; 0 for never.
     pub(crate) at_us: AtomicU64,
-    pub(crate) waiting: AtomicU64,
-    pub(crate) running: AtomicU64,
-    pub(crate) kv_usage: AtomicF64,
-    pub(crate) block_size_tokens: AtomicU32,
+    pub(crate) waiting: AtomicU32,
     pub(crate) num_blocks: AtomicU32,
-    /// 1 where the engine says that prefix caching is off.
-    pub(crate) prefix_cache_off: AtomicU32,
     /// Adapters the engine names; empty where it names none.
     pub(crate) adapters: Mutex<Adapters>,
-    pub(crate) mark_picks: AtomicU64,
-    pub(crate) mark_ends: AtomicU64,
-    pub(crate) mark_tokens_picked: AtomicU64,
-    pub(crate) mark_tokens_ended: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -96,13 +108,11 @@ pub(crate) struct PredictionCounters {
     pub(crate) unreported_predicted_tokens: AtomicU64,
 }
 
-/// Our counters when a scrape was sent, so that what happened since can be told from what it saw.
+/// What of ours was in flight when a scrape was sent, so that what happened since can be told from what it saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrapeMark {
-    pub picks: u64,
-    pub ends: u64,
-    pub tokens_picked: u64,
-    pub tokens_ended: u64,
+    pub active_requests: u64,
+    pub context_tokens: u64,
 }
 
 /// Block size assumed until the engine has told its own: vLLM's default.
@@ -114,7 +124,7 @@ pub(crate) const DEFAULT_PREFILL_MS_PER_TOKEN: f64 = 0.05;
 impl SlotState {
     /// Requests of ours in flight.
     pub fn active_requests(&self) -> u64 {
-        self.active_requests.load(Relaxed)
+        self.gauges.active_requests.load(Relaxed)
     }
 
     /// Picks ever.
@@ -131,101 +141,54 @@ impl SlotState {
     }
 
     pub fn block_size_tokens(&self) -> u32 {
-        match self.scrape.block_size_tokens.load(Relaxed) {
-            0 => DEFAULT_BLOCK_SIZE_TOKENS,
-            size => size,
-        }
+        self.gauges.block_size_tokens()
     }
 
     pub(crate) fn mark(&self) -> ScrapeMark {
         ScrapeMark {
-            picks: self.picks.load(Relaxed),
-            ends: self.ends.load(Relaxed),
-            tokens_picked: self.tokens_picked.load(Relaxed),
-            tokens_ended: self.tokens_ended.load(Relaxed),
+            active_requests: self.gauges.active_requests.load(Relaxed),
+            context_tokens: self.gauges.context_tokens.load(Relaxed),
         }
     }
 
     pub(crate) fn store_scrape(&self, mark: ScrapeMark, metrics: &EngineMetrics, now: Duration) {
-        let last = &self.scrape;
-        last.mark_picks.store(mark.picks, Relaxed);
-        last.mark_ends.store(mark.ends, Relaxed);
-        last.mark_tokens_picked.store(mark.tokens_picked, Relaxed);
-        last.mark_tokens_ended.store(mark.tokens_ended, Relaxed);
-        last.waiting
-            .store(u64::from(metrics.waiting.unwrap_or(0)), Relaxed);
-        last.running
-            .store(u64::from(metrics.running.unwrap_or(0)), Relaxed);
-        last.kv_usage
+        let (gauges, last) = (&self.gauges, &self.scrape);
+        let waiting = metrics.waiting.unwrap_or(0);
+        last.waiting.store(waiting, Relaxed);
+        let ours = i64::try_from(mark.active_requests).unwrap_or(i64::MAX);
+        gauges
+            .waiting_of_others
+            .store(i64::from(waiting) - ours, Relaxed);
+        gauges
+            .scraped_context_tokens
+            .store(mark.context_tokens, Relaxed);
+        gauges.running.store(metrics.running.unwrap_or(0), Relaxed);
+        gauges
+            .kv_usage
             .set(metrics.kv_usage.unwrap_or(0.0).clamp(0.0, 1.0));
         if let Some(size) = metrics.block_size_tokens {
-            last.block_size_tokens.store(size, Relaxed);
+            gauges.block_size_tokens.store(size, Relaxed);
         }
         if let Some(blocks) = metrics.num_blocks {
             last.num_blocks.store(blocks, Relaxed);
         }
+        let blocks = f64::from(last.num_blocks.load(Relaxed));
+        let block_tokens = f64::from(gauges.block_size_tokens());
+        gauges.kv_tokens.set(blocks * block_tokens);
         if let Some(on) = metrics.prefix_caching_enabled {
-            last.prefix_cache_off.store(u32::from(!on), Relaxed);
+            gauges.prefix_cache_off.store(u32::from(!on), Relaxed);
         }
         last.adapters.lock().set(metrics);
         last.at_us.store(micros(now).max(1), Relaxed);
     }
 
-    /// Waiting requests now: what the last scrape said, plus our picks and minus our ends since it was sent.
-    pub(crate) fn queue_requests(&self) -> f64 {
-        let last = &self.scrape;
-        let picked = self
-            .picks
-            .load(Relaxed)
-            .saturating_sub(last.mark_picks.load(Relaxed));
-        let ended = self
-            .ends
-            .load(Relaxed)
-            .saturating_sub(last.mark_ends.load(Relaxed));
-        (last.waiting.load(Relaxed) as f64 + picked as f64 - ended as f64).max(0.0)
-    }
-
-    /// KV-cache use now, 0..1: the scrape's, corrected by the context tokens that we started and ended since.
-    pub(crate) fn kv_usage(&self) -> f64 {
-        let last = &self.scrape;
-        let scraped = last.kv_usage.get();
-        let capacity =
-            f64::from(last.num_blocks.load(Relaxed)) * f64::from(self.block_size_tokens());
-        if capacity <= 0.0 {
-            return scraped;
-        }
-        let since = |total: &AtomicU64, mark: &AtomicU64| {
-            total.load(Relaxed).saturating_sub(mark.load(Relaxed)) as f64
-        };
-        let change = since(&self.tokens_picked, &last.mark_tokens_picked)
-            - since(&self.tokens_ended, &last.mark_tokens_ended);
-        (scraped + change / capacity).clamp(0.0, 1.0)
-    }
-
-    /// Learned or assumed; never 0.
-    pub(crate) fn prefill_ms_per_token(&self) -> f64 {
-        match self.prefill_ms_per_token.get() {
-            0.0 => DEFAULT_PREFILL_MS_PER_TOKEN,
-            learned => learned,
-        }
-    }
-
-    /// Uncached prompt tokens that stand before a new request here.
-    pub(crate) fn queued_tokens(&self, now: Duration) -> f64 {
-        let seen_tokens = self.queued_tokens.load(Relaxed) as f64;
-        let until_us = self.unseen_prefill_until_us.load(Relaxed);
-        let unseen_us = until_us.saturating_sub(micros(now));
-        if unseen_us == 0 {
-            return seen_tokens;
-        }
-        seen_tokens + unseen_us as f64 / 1_000.0 / self.prefill_ms_per_token()
-    }
-
     /// Adds a whole-body request's expected prefill to the time at which the engine has worked them all off.
     pub(crate) fn add_unseen_prefill(&self, uncached_tokens: u32, now: Duration) {
-        let cost_us = (f64::from(uncached_tokens) * self.prefill_ms_per_token() * 1_000.0) as u64;
+        let ms = f64::from(uncached_tokens) * self.gauges.prefill_ms_per_token();
+        let cost_us = (ms * 1_000.0) as u64;
         // The closure always returns a value, so the update cannot fail.
         let _ = self
+            .gauges
             .unseen_prefill_until_us
             .fetch_update(Relaxed, Relaxed, |until| {
                 Some(until.max(micros(now)) + cost_us)
@@ -236,6 +199,53 @@ impl SlotState {
     pub(crate) fn give_back(counter: &AtomicU64, amount: u64) {
         // The closure always returns a value, so the update cannot fail.
         let _ = counter.fetch_update(Relaxed, Relaxed, |held| Some(held.saturating_sub(amount)));
+    }
+}
+
+impl Gauges {
+    pub(crate) fn block_size_tokens(&self) -> u32 {
+        match self.block_size_tokens.load(Relaxed) {
+            0 => DEFAULT_BLOCK_SIZE_TOKENS,
+            size => size,
+        }
+    }
+
+    /// Waiting requests now: what the last scrape said, plus our picks and minus our ends since it was sent.
+    pub(crate) fn queue_requests(&self) -> f64 {
+        let ours = self.active_requests.load(Relaxed) as i64;
+        let waiting = self.waiting_of_others.load(Relaxed).saturating_add(ours);
+        waiting.max(0) as f64
+    }
+
+    /// KV-cache use now, 0..1: the scrape's, corrected by the context tokens that we started and ended since.
+    pub(crate) fn kv_usage(&self) -> f64 {
+        let scraped = self.kv_usage.get();
+        let kv_tokens = self.kv_tokens.get();
+        if kv_tokens <= 0.0 {
+            return scraped;
+        }
+        let now = self.context_tokens.load(Relaxed) as f64;
+        let then = self.scraped_context_tokens.load(Relaxed) as f64;
+        (scraped + (now - then) / kv_tokens).clamp(0.0, 1.0)
+    }
+
+    /// Learned or assumed; never 0.
+    pub(crate) fn prefill_ms_per_token(&self) -> f64 {
+        match self.prefill_ms_per_token.get() {
+            0.0 => DEFAULT_PREFILL_MS_PER_TOKEN,
+            learned => learned,
+        }
+    }
+
+    /// Uncached prompt tokens that stand before a new request here; `now_us` is [`micros`] of now.
+    pub(crate) fn queued_tokens(&self, now_us: u64) -> f64 {
+        let seen_tokens = self.queued_tokens.load(Relaxed) as f64;
+        let until_us = self.unseen_prefill_until_us.load(Relaxed);
+        let unseen_us = until_us.saturating_sub(now_us);
+        if unseen_us == 0 {
+            return seen_tokens;
+        }
+        seen_tokens + unseen_us as f64 / 1_000.0 / self.prefill_ms_per_token()
     }
 }
 

@@ -67,12 +67,23 @@ pub struct EndpointView {
     pub kv_mode: KvMode,
 }
 
+/// What a decision reads of an endpoint besides its live counters, side by side in memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) state: Arc<SlotState>,
+    pub(crate) slot: Slot,
+    /// [`KvMode::is_exact`]
+    pub(crate) exact: bool,
+}
+
 /// Membership and health in one immutable piece, replaced as a whole.
 #[derive(Clone, Debug, Default)]
 pub struct View {
     pub endpoints: Arc<[EndpointView]>,
     /// Same order as `endpoints`.
     pub infos: Arc<[EndpointInfo]>,
+    /// Same order as `endpoints`.
+    pub(crate) seats: Arc<[Seat]>,
     /// Rows of ready endpoints, all models.
     pub ready: Arc<[u32]>,
     /// Per model that at least one endpoint (ready or not) lists: the ready rows that qualify for it.
@@ -116,6 +127,7 @@ impl View {
         }
         Self {
             infos,
+            seats: endpoints.iter().map(seat).collect(),
             ready: rows_where(&|_| true),
             any_model: rows_where(&|endpoint| endpoint.models.is_none()),
             by_model,
@@ -139,6 +151,13 @@ impl View {
         (endpoint.slot == slot).then_some(endpoint)
     }
 
+    /// As [`View::get`].
+    pub(crate) fn seat(&self, slot: Slot) -> Option<&Seat> {
+        let row = (*self.row_of.get(slot.index())?)?;
+        let seat = &self.seats[row as usize];
+        (seat.slot == slot).then_some(seat)
+    }
+
     pub fn by_name(&self, name: &str) -> Option<&EndpointView> {
         self.endpoints
             .iter()
@@ -159,6 +178,14 @@ fn serves(endpoint: &EndpointView, model: &str) -> bool {
     match &endpoint.models {
         Some(models) => models.iter().any(|card| card.id == model),
         None => true,
+    }
+}
+
+fn seat(endpoint: &EndpointView) -> Seat {
+    Seat {
+        state: Arc::clone(&endpoint.state),
+        slot: endpoint.slot,
+        exact: endpoint.kv_mode.is_exact(),
     }
 }
 

@@ -122,7 +122,25 @@ impl Candidates {
     /// Empties every row, keeping the memory.
     pub fn clear(&mut self) {
         self.rows.clear();
-        for column in [
+        for column in self.columns() {
+            column.clear();
+        }
+        self.adapters.clear();
+        self.forecasts.clear();
+        self.last_pick.clear();
+    }
+
+    /// Makes every column that is always there as long as [`Candidates::rows`], new places 0.
+    pub fn widen(&mut self) {
+        let rows = self.rows.len();
+        for column in self.columns() {
+            column.resize(rows, 0.0);
+        }
+        self.last_pick.resize(rows, 0);
+    }
+
+    fn columns(&mut self) -> [&mut Vec<f32>; 10] {
+        [
             &mut self.queue_requests,
             &mut self.running_requests,
             &mut self.kv_usage,
@@ -133,11 +151,6 @@ impl Candidates {
             &mut self.matched_tokens,
             &mut self.prefill_ms_per_token,
             &mut self.decode_ms_per_token,
-        ] {
-            column.clear();
-        }
-        self.adapters.clear();
-        self.forecasts.clear();
-        self.last_pick.clear();
+        ]
     }
 }
