@@ -7,6 +7,7 @@ mod canonical;
 mod error;
 mod fields;
 mod generate;
+mod loose;
 mod messages;
 mod prompt;
 mod route;

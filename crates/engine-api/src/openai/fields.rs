@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::error::{Stop, TypeStop};
+use super::loose::{boolean, tokens};
 use super::messages::{self, Budget};
 use super::{BodyError, ChatView, MessageView, Prompt, Raw, RequestView, Route, generate, prompt};
 use crate::json::Cursor;
@@ -242,15 +243,6 @@ pub(super) fn string<'a>(at: &mut Cursor<'a>, name: &'static str) -> Result<Cow<
         return Err(Stop::wrong(name, "a string"));
     }
     Ok(at.string()?)
-}
-
-fn boolean(at: &mut Cursor<'_>, name: &'static str) -> Result<bool, Stop> {
-    at.eat_bool().ok_or(Stop::wrong(name, "true or false"))
-}
-
-fn tokens(at: &mut Cursor<'_>, name: &'static str) -> Result<u64, Stop> {
-    let count = if at.at_number() { at.unsigned()? } else { None };
-    count.ok_or(Stop::wrong(name, "a whole number, zero or more"))
 }
 
 /// Takes a value as it stands if its first byte is among `starts`.

@@ -118,14 +118,17 @@ fn fields_of_a_wrong_type_are_named() {
     check(Route::Embeddings, r#"{"model":["m"]}"#, "model");
     check(Route::Embeddings, "[1,2]", "body");
     check(Route::Embeddings, "\"text\"", "body");
-    chat(r#"{"messages":[],"stream":"yes"}"#, "stream");
-    chat(r#"{"messages":[],"stream":1}"#, "stream");
+    chat(r#"{"messages":[],"stream":"perhaps"}"#, "stream");
+    chat(r#"{"messages":[],"stream":2}"#, "stream");
+    chat(r#"{"messages":[],"stream":[]}"#, "stream");
     chat(r#"{"messages":[],"stream_options":true}"#, "stream_options");
     chat(
         r#"{"messages":[],"stream_options":{"include_usage":"x"}}"#,
         "stream_options.include_usage",
     );
-    chat(r#"{"messages":[],"max_tokens":"16"}"#, "max_tokens");
+    chat(r#"{"messages":[],"max_tokens":"many"}"#, "max_tokens");
+    chat(r#"{"messages":[],"max_tokens":"1.5"}"#, "max_tokens");
+    chat(r#"{"messages":[],"max_tokens":{}}"#, "max_tokens");
     chat(r#"{"messages":[],"max_tokens":-1}"#, "max_tokens");
     chat(
         r#"{"messages":[],"max_completion_tokens":1.5}"#,
@@ -174,6 +177,42 @@ fn what_a_route_is_nothing_without() {
         Prompt::None
     ));
     assert_eq!(read(Route::Responses, "{}").prompt.count(), 1);
+}
+
+/// As pydantic reads them, which engines read bodies with.
+#[test]
+fn numbers_and_truths_are_read_leniently() {
+    let with = |field: &str, value: &str| format!(r#"{{"messages":[],"{field}":{value}}}"#);
+    let truths = [
+        ("true", true),
+        ("1", true),
+        ("1.0", true),
+        (r#""1""#, true),
+        (r#""True""#, true),
+        (r#""yes""#, true),
+        (r#""on""#, true),
+        (r#""t""#, true),
+        ("0", false),
+        (r#""off""#, false),
+        (r#""N""#, false),
+        ("false", false),
+    ];
+    for (value, expected) in truths {
+        let body = with("stream", value);
+        assert_eq!(read(Route::Chat, &body).stream, expected, "{value}");
+    }
+    let counts = [
+        ("16", 16),
+        ("16.0", 16),
+        (r#""16""#, 16),
+        (r#"" 16.00 ""#, 16),
+        ("true", 1),
+    ];
+    for (value, expected) in counts {
+        let body = with("max_tokens", value);
+        let read = read(Route::Chat, &body).max_tokens;
+        assert_eq!(read, Some(expected), "{value}");
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod connection;
 mod generate;
 mod info;
 mod logprobs;
+mod loose;
 mod plan;
 mod render;
 mod reply;

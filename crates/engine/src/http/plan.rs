@@ -187,7 +187,7 @@ fn select_model(shell: &Shell, asked: Option<&str>) -> Result<(String, Option<Lo
     Err(Failure::unknown_model(name, &known))
 }
 
-fn prompt_tokens(shell: &Shell, ask: &Ask<'_>, style: Style) -> Result<Vec<Arc<[u32]>>, Failure> {
+fn prompt_tokens(shell: &Shell, ask: &Ask, style: Style) -> Result<Vec<Arc<[u32]>>, Failure> {
     let tokenizer = &shell.settings.tokenizer;
     let refused =
         |error: tokenize::EncodeError| Failure::invalid(error.to_string()).param("prompt");
@@ -217,7 +217,7 @@ fn prompt_tokens(shell: &Shell, ask: &Ask<'_>, style: Style) -> Result<Vec<Arc<[
 }
 
 /// The prompt text of a conversation.
-pub(crate) fn chat_text(shell: &Shell, ask: &Ask<'_>) -> Result<String, Failure> {
+pub(crate) fn chat_text(shell: &Shell, ask: &Ask) -> Result<String, Failure> {
     let messages = ask
         .messages
         .as_ref()

@@ -49,7 +49,7 @@ pub(crate) fn render(
     Ok(reply::json(StatusCode::OK, &value))
 }
 
-fn stream_options(ask: &Ask<'_>) -> Value {
+fn stream_options(ask: &Ask) -> Value {
     ask.stream_options.as_ref().map_or(Value::Null, |options| {
         json!({
             "include_usage": options.include_usage.unwrap_or(false),
@@ -59,7 +59,7 @@ fn stream_options(ask: &Ask<'_>) -> Value {
 }
 
 /// In vLLM's order; some fields are there only when they are not at their default.
-fn sampling(ask: &Ask<'_>, stops: &[String], plan: &Plan, index: usize) -> Value {
+fn sampling(ask: &Ask, stops: &[String], plan: &Plan, index: usize) -> Value {
     let mut params = Map::new();
     let mut put = |name: &str, value: Value| {
         params.insert(name.to_owned(), value);

@@ -4,52 +4,78 @@
 //! `generate.rs`.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::loose::{float, int, truth};
 use super::reply::Failure;
 
 /// Most prompts in one completion request.
 const MAX_PROMPTS: usize = 1024;
+/// What some clients put before a body.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// `/v1/completions` and `/v1/chat/completions` in one: a field of the other route is ignored.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Ask<'a> {
+pub(crate) struct Ask {
     pub(crate) model: Option<String>,
-    #[serde(borrow)]
-    pub(crate) prompt: Option<&'a RawValue>,
+    pub(crate) prompt: Option<Box<RawValue>>,
     pub(crate) messages: Option<Value>,
     pub(crate) tools: Option<Value>,
     pub(crate) chat_template: Option<String>,
     pub(crate) chat_template_kwargs: Option<Map<String, Value>>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) add_generation_prompt: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) continue_final_message: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) add_special_tokens: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) stream: Option<bool>,
     pub(crate) stream_options: Option<StreamOptions>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) max_tokens: Option<i64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) max_completion_tokens: Option<i64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) min_tokens: Option<i64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) n: Option<i64>,
     pub(crate) stop: Option<Stop>,
     pub(crate) stop_token_ids: Option<Vec<i64>>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) include_stop_str_in_output: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) ignore_eos: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) echo: Option<bool>,
     pub(crate) cache_salt: Option<String>,
+    #[serde(default, deserialize_with = "float")]
     pub(crate) temperature: Option<f64>,
+    #[serde(default, deserialize_with = "float")]
     pub(crate) top_p: Option<f64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) seed: Option<i64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) priority: Option<i64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) top_k: Option<i64>,
+    #[serde(default, deserialize_with = "float")]
     pub(crate) min_p: Option<f64>,
+    #[serde(default, deserialize_with = "float")]
     pub(crate) presence_penalty: Option<f64>,
+    #[serde(default, deserialize_with = "float")]
     pub(crate) frequency_penalty: Option<f64>,
+    #[serde(default, deserialize_with = "float")]
     pub(crate) repetition_penalty: Option<f64>,
     pub(crate) logprobs: Option<Logprobs>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) top_logprobs: Option<i64>,
+    #[serde(default, deserialize_with = "int")]
     pub(crate) prompt_logprobs: Option<i64>,
     pub(crate) suffix: Option<String>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) return_token_ids: Option<bool>,
     pub(crate) request_id: Option<String>,
 }
@@ -64,7 +90,9 @@ pub(crate) enum Logprobs {
 
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StreamOptions {
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) include_usage: Option<bool>,
+    #[serde(default, deserialize_with = "truth")]
     pub(crate) continuous_usage_stats: Option<bool>,
 }
 
@@ -82,8 +110,8 @@ pub(crate) enum Prompt {
     Tokens(Vec<u32>),
 }
 
-impl<'a> Ask<'a> {
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Failure> {
+impl Ask {
+    pub(crate) fn read(body: &[u8]) -> Result<Self, Failure> {
         parse(body)
     }
 
@@ -104,6 +132,7 @@ impl<'a> Ask<'a> {
     pub(crate) fn prompts(&self) -> Result<Vec<Prompt>, Failure> {
         let raw = self
             .prompt
+            .as_ref()
             .filter(|raw| raw.get() != "\"\"")
             .ok_or_else(|| {
                 Failure::invalid("`prompt` is required and must not be empty").param("prompt")
@@ -120,14 +149,23 @@ impl<'a> Ask<'a> {
     }
 }
 
-/// Reads a JSON body. The message says where it went wrong.
-pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
+/// Reads a JSON body, as Python does: behind a byte order mark too, and of a key that comes twice the last counts. The
+/// message says where it went wrong.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Failure::malformed(
             "the request body is empty; a JSON object is expected",
         ));
     }
-    serde_json::from_slice(body).map_err(|error| Failure::malformed(error.to_string()))
+    let read = serde_json::from_slice(body).or_else(|error| {
+        // Rare, so that it may cost a second reading: a tree keeps the last of equal keys.
+        match error.to_string().starts_with("duplicate field") {
+            true => serde_json::from_value(serde_json::from_slice(body)?),
+            false => Err(error),
+        }
+    });
+    read.map_err(|error| Failure::malformed(error.to_string()))
 }
 
 fn prompts(raw: &str) -> Result<Vec<Prompt>, Failure> {
@@ -185,6 +223,20 @@ mod tests {
         check(r#"{"prompt":[ "a", "b"]}"#, Ok(&["text a", "text b"]));
         check(r#"{"prompt":[1,2]}"#, Ok(&["ids [1, 2]"]));
         check(r#"{"prompt":[[1],[2,3]]}"#, Ok(&["ids [1]", "ids [2, 3]"]));
+        check("\u{feff}{\"prompt\":\"a\"}", Ok(&["text a"]));
+    }
+
+    #[test]
+    fn of_equal_keys_the_last_counts() {
+        check(
+            r#"{"prompt":"a","prompt":[1,2],"n":1,"n":2}"#,
+            Ok(&["ids [1, 2]"]),
+        );
+        let twice = r#"{"stream_options":{"include_usage":false,"include_usage":true},"model":"a","model":"b"}"#;
+        let ask = Ask::read(twice.as_bytes()).unwrap();
+        assert_eq!(ask.model.as_deref(), Some("b"));
+        assert_eq!(ask.stream_options.unwrap().include_usage, Some(true));
+        check(r#"{"prompt":"a","prompt":7}"#, Err("must be"));
     }
 
     #[test]
@@ -196,8 +248,12 @@ mod tests {
         check(r#"{"prompt":[-1]}"#, Err("must be"));
         check(r#"{"prompt":7}"#, Err("must be"));
         check(r#"{"prompt":["a",1]}"#, Err("must be"));
-        check(r#"{"prompt":"a","max_tokens":"many"}"#, Err("invalid type"));
-        check(r#"{"prompt":"a","stream":1}"#, Err("invalid type"));
+        check(
+            r#"{"prompt":"a","max_tokens":"many"}"#,
+            Err("not a valid integer"),
+        );
+        check(r#"{"prompt":"a","stream":2}"#, Err("not a valid boolean"));
+        check(r#"{"prompt":"a","stream":[]}"#, Err("invalid type"));
         check("[1]", Err("Bad Request"));
     }
 }

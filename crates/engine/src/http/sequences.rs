@@ -20,7 +20,7 @@ const NATURAL_TOKENS: std::ops::Range<u64> = 32..257;
 /// One sequence per prompt and choice, in the order of choice indexes.
 pub(crate) fn requests(
     shell: &Shell,
-    ask: &Ask<'_>,
+    ask: &Ask,
     style: Style,
     prompts: &[Arc<[u32]>],
     stops: &Stops,
@@ -67,7 +67,7 @@ pub(crate) fn requests(
 }
 
 /// End-of-text tokens unless ignored, then the client's own. The first is the one an invented text ends with.
-fn stop_tokens(ask: &Ask<'_>, eos_ids: &[u32]) -> Arc<[u32]> {
+fn stop_tokens(ask: &Ask, eos_ids: &[u32]) -> Arc<[u32]> {
     let eos = if ask.ignore_eos.unwrap_or(false) {
         &[]
     } else {
@@ -82,7 +82,7 @@ fn stop_tokens(ask: &Ask<'_>, eos_ids: &[u32]) -> Arc<[u32]> {
 /// Tokens to generate at most, and whether the client said so.
 fn max_tokens(
     shell: &Shell,
-    ask: &Ask<'_>,
+    ask: &Ask,
     style: Style,
     prompt_tokens: usize,
 ) -> Result<(usize, bool), Failure> {

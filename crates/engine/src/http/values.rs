@@ -11,7 +11,7 @@ const MAX_N: i64 = 16_384;
 const MAX_SALT_CHARS: usize = 128;
 
 /// Refuses what vLLM refuses.
-pub(crate) fn check(ask: &Ask<'_>, style: Style, vocab_size: u32) -> Result<(), Failure> {
+pub(crate) fn check(ask: &Ask, style: Style, vocab_size: u32) -> Result<(), Failure> {
     check_stream(ask)?;
     check_sampling(ask)?;
     check_ranges(ask)?;
@@ -40,7 +40,7 @@ pub(crate) fn check(ask: &Ask<'_>, style: Style, vocab_size: u32) -> Result<(), 
     ask.cache_salt.as_deref().map_or(Ok(()), check_salt)
 }
 
-fn check_stream(ask: &Ask<'_>) -> Result<(), Failure> {
+fn check_stream(ask: &Ask) -> Result<(), Failure> {
     let stream = ask.stream.unwrap_or(false);
     let options = ask.stream_options.as_ref().is_some_and(|options| {
         options.include_usage.is_some() || options.continuous_usage_stats.is_some()
@@ -60,7 +60,7 @@ fn check_stream(ask: &Ask<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn check_sampling(ask: &Ask<'_>) -> Result<(), Failure> {
+fn check_sampling(ask: &Ask) -> Result<(), Failure> {
     let n = ask.n.unwrap_or(1);
     if !(1..=MAX_N).contains(&n) {
         return Err(Failure::invalid(format!(
@@ -79,7 +79,7 @@ fn check_sampling(ask: &Ask<'_>) -> Result<(), Failure> {
     }
 }
 
-fn check_ranges(ask: &Ask<'_>) -> Result<(), Failure> {
+fn check_ranges(ask: &Ask) -> Result<(), Failure> {
     if let Some(top_p) = ask.top_p.filter(|top_p| !(*top_p > 0.0 && *top_p <= 1.0)) {
         return Err(
             Failure::invalid(format!("top_p must be in (0, 1], got {top_p}.")).param("top_p"),
@@ -109,7 +109,7 @@ fn check_ranges(ask: &Ask<'_>) -> Result<(), Failure> {
     }
 }
 
-fn check_chat(ask: &Ask<'_>) -> Result<(), Failure> {
+fn check_chat(ask: &Ask) -> Result<(), Failure> {
     if ask
         .chat_template
         .as_deref()
@@ -140,11 +140,7 @@ fn check_salt(salt: &str) -> Result<(), Failure> {
 }
 
 /// How many alternatives are wanted at each token; `None`: no log-probabilities at all.
-pub(crate) fn logprobs(
-    ask: &Ask<'_>,
-    style: Style,
-    vocab_size: u32,
-) -> Result<Option<usize>, Failure> {
+pub(crate) fn logprobs(ask: &Ask, style: Style, vocab_size: u32) -> Result<Option<usize>, Failure> {
     let wanted = match (style, &ask.logprobs) {
         (Style::Completion, Some(Logprobs::Top(top))) => Some((*top, "logprobs")),
         (Style::Chat, Some(Logprobs::Wanted(true) | Logprobs::Top(1))) => {
@@ -165,7 +161,7 @@ pub(crate) fn logprobs(
 
 /// The same for the tokens of the prompt; an echo with log-probabilities asks for them too.
 pub(crate) fn prompt_logprobs(
-    ask: &Ask<'_>,
+    ask: &Ask,
     style: Style,
     logprobs: Option<usize>,
     vocab_size: u32,
