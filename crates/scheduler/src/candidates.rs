@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use kv_index::Slot;
 
+use crate::Slo;
+use crate::numbers::load;
+
 /// What does not change from request to request about an endpoint.
 #[derive(Clone, Debug)]
 pub struct EndpointInfo {
@@ -42,6 +45,12 @@ pub struct Ask<'a> {
     pub expected_output_tokens: f32,
     /// Lower-cased headers that some configured plugin asked for ([`crate::Profile::headers`]), nothing else.
     pub headers: &'a [(&'a str, &'a str)],
+    /// Of the objective it names; 0 where it names none. Below 0 it may be turned away for others.
+    pub priority: i32,
+    /// How long its tokens may take, where a plugin asked for the headers that say so.
+    pub slo: Slo,
+    /// It holds a picture, a sound or a film; false unless a plugin asks ([`crate::Profile::reads_media`]).
+    pub media: bool,
     /// Time since process start.
     pub now: Duration,
     /// Keep the reasons of every candidate, not only of the preferred ones.
@@ -69,6 +78,15 @@ pub struct Forecast {
     pub waiting: f32,
     /// Milliseconds of prefill sent there per millisecond lately.
     pub busy: f32,
+    /// Rests on answers that were seen, not on what is assumed before any was.
+    pub learned: bool,
+}
+
+impl Forecast {
+    /// From now to its first token, ms.
+    pub fn ttft_ms(&self) -> f32 {
+        load(self.wait_ms) + load(self.prefill_ms)
+    }
 }
 
 /// The endpoints a request could go to, one row each; every vector has the same length. A buffer that

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use kv_index::Slot;
 
+use crate::StageKind;
+
 /// One scorer's word on one candidate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreReason {
@@ -38,6 +40,20 @@ pub struct Decision {
     pub reasons: Vec<CandidateReason>,
     /// Response headers a plugin wants to set (session tokens).
     pub response_headers: Vec<(String, String)>,
+    /// What became of the stages that could go elsewhere; empty where no stage is split off.
+    pub beside: Vec<Beside>,
+}
+
+/// One stage that could go to an endpoint of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beside {
+    pub stage: StageKind,
+    /// Where it goes; `None` where the destination does it.
+    pub slot: Option<Slot>,
+    /// Why, in words with figures.
+    pub words: String,
+    /// Of the endpoint; of every candidate, in row order, when the ask said `explain`. Empty where none was looked for.
+    pub reasons: Vec<CandidateReason>,
 }
 
 impl Decision {
@@ -53,6 +69,8 @@ pub enum NoEndpoint {
     NoneServesModel { pool: String, model: String },
     #[error("filter {filter} removed every candidate")]
     AllFiltered { filter: String },
+    #[error("{admitter} does not admit the request: {why}")]
+    NotAdmitted { admitter: String, why: String },
     #[error("every candidate has been tried")]
     Exhausted,
 }

@@ -86,6 +86,75 @@ pub trait Filter: Send + Sync {
     fn reads_scrape(&self) -> bool {
         false
     }
+
+    /// Whether it looks at `forecasts`.
+    fn reads_forecasts(&self) -> bool {
+        false
+    }
+}
+
+/// Says whether a request may go on at all, before any endpoint is left out.
+pub trait Admitter: Send + Sync {
+    /// # Errors
+    /// Why not, in words with figures.
+    fn admit(&self, ask: &Ask<'_>, candidates: &Candidates, rng: &mut Rng) -> Result<(), String>;
+
+    /// Request headers it reads, lower case.
+    fn headers(&self) -> &[String] {
+        &[]
+    }
+
+    /// Whether it looks at `matched_blocks` or `matched_tokens`.
+    fn reads_prefix(&self) -> bool {
+        false
+    }
+
+    /// Whether it looks at scraped engine metrics.
+    fn reads_scrape(&self) -> bool {
+        false
+    }
+
+    /// Whether it looks at `forecasts`.
+    fn reads_forecasts(&self) -> bool {
+        false
+    }
+}
+
+/// What a [`Decider`] says, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub split: bool,
+    /// With figures.
+    pub words: String,
+}
+
+impl Verdict {
+    pub(crate) fn yes(words: String) -> Self {
+        Self { split: true, words }
+    }
+
+    pub(crate) fn no(words: String) -> Self {
+        Self {
+            split: false,
+            words,
+        }
+    }
+}
+
+/// Says whether a stage of a request goes to an endpoint of its own.
+pub trait Decider: Send + Sync {
+    /// `row` is the endpoint picked already: where the request decodes, or with the stage first, where that runs.
+    fn decide(&self, ask: &Ask<'_>, candidates: &Candidates, row: usize) -> Verdict;
+
+    /// Whether it looks at `matched_tokens`.
+    fn reads_prefix(&self) -> bool {
+        false
+    }
+
+    /// Whether it looks at [`Ask::media`].
+    fn reads_media(&self) -> bool {
+        false
+    }
 }
 
 /// Turns totals into an order.

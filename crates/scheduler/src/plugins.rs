@@ -6,16 +6,20 @@
 use schemars::Schema;
 use serde_json::Value;
 
+use crate::admitter::{latency_slo, probabilistic};
 use crate::config::params::{NoParams, Params, Reference, decode, schema_of};
-use crate::config::{ParamError, Parameters, Wiring, precise, wired};
-use crate::filter::{header_steering, labels, overload_guard, prefix_affinity, utilization};
+use crate::config::{ParamError, Parameters, Wiring, flow, handlers, precise, wired};
+use crate::decider::{always, prefix_based};
+use crate::filter::{
+    header_steering, labels, overload_guard, prefix_affinity, slo_headroom, utilization,
+};
 use crate::picker::{self, max_score, random, weighted_random};
 use crate::scorer::{
-    active_request, context_length, endpoint_attribute, header_label, kv_cache, latency_cost,
-    load_aware, lora_affinity, no_hit_lru, prefix_cache, queue, running_requests, session_affinity,
-    token_load,
+    active_request, context_length, endpoint_attribute, header_label, kv_cache, latency,
+    latency_cost, load_aware, lora_affinity, no_hit_lru, prefix_cache, queue, running_requests,
+    session_affinity, token_load,
 };
-use crate::{Filter, Picker, Scorer};
+use crate::{Admitter, Decider, Fairness, Filter, Order, Picker, Scorer};
 
 /// What part of the machinery a plugin is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,24 +28,34 @@ pub enum Kind {
     Scorer,
     Picker,
     ProfileHandler,
+    Decider,
+    Admitter,
+    /// Writes headers of a request that was decided.
+    Headers,
     Producer,
     Source,
     Extractor,
     Parser,
-    /// Part of flow control, which is not built: accepted while it has nothing to do.
+    /// Measures saturation; in a profile, a filter.
+    Detector,
+    /// Further part of flow control.
     FlowControl,
 }
 
 impl Kind {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Filter,
         Self::Scorer,
         Self::Picker,
         Self::ProfileHandler,
+        Self::Decider,
+        Self::Admitter,
+        Self::Headers,
         Self::Producer,
         Self::Source,
         Self::Extractor,
         Self::Parser,
+        Self::Detector,
         Self::FlowControl,
     ];
 
@@ -52,10 +66,14 @@ impl Kind {
             Self::Scorer => "scorer",
             Self::Picker => "picker",
             Self::ProfileHandler => "profile handler",
+            Self::Decider => "decider",
+            Self::Admitter => "admitter",
+            Self::Headers => "header writer",
             Self::Producer => "data producer",
             Self::Source => "data source",
             Self::Extractor => "extractor",
             Self::Parser => "parser",
+            Self::Detector => "saturation detector",
             Self::FlowControl => "flow-control part",
         }
     }
@@ -63,6 +81,15 @@ impl Kind {
     /// Whether a scheduling profile is made of these.
     pub const fn in_profile(self) -> bool {
         matches!(self, Self::Filter | Self::Scorer | Self::Picker)
+    }
+
+    /// Whether a document may declare several of one type.
+    pub(crate) const fn repeats(self) -> bool {
+        self.in_profile()
+            || matches!(
+                self,
+                Self::Decider | Self::Admitter | Self::Detector | Self::FlowControl
+            )
     }
 }
 
@@ -137,6 +164,10 @@ pub(crate) enum Part {
         wire: Option<Wire>,
     },
     Picker(Box<dyn Picker>),
+    Decider(Box<dyn Decider>),
+    Admitter(Box<dyn Admitter>),
+    Handler(handlers::Handler),
+    Flow(flow::Piece),
     /// Applied to the document's wiring.
     Wire(Wire),
 }
@@ -241,6 +272,38 @@ fn precise_scorer(input: &Input<'_>) -> Result<Built, Vec<ParamError>> {
     })
 }
 
+fn decider<P: Params, D: Decider + 'static>(
+    input: &Input<'_>,
+    make: fn(&P) -> D,
+) -> Result<Built, Vec<ParamError>> {
+    made(input, |params: P| {
+        Ok(Part::Decider(Box::new(make(&params))))
+    })
+}
+
+fn admitter<P: Params, A: Admitter + 'static>(
+    input: &Input<'_>,
+    make: fn(&P) -> Result<A, ParamError>,
+) -> Result<Built, Vec<ParamError>> {
+    made(input, |params: P| {
+        Ok(Part::Admitter(Box::new(make(&params)?)))
+    })
+}
+
+fn handler<P: Params>(
+    input: &Input<'_>,
+    make: fn(P) -> Result<handlers::Handler, ParamError>,
+) -> Result<Built, Vec<ParamError>> {
+    made(input, |params: P| Ok(Part::Handler(make(params)?)))
+}
+
+fn piece<P: Params>(
+    input: &Input<'_>,
+    make: fn(&P) -> Result<flow::Piece, ParamError>,
+) -> Result<Built, Vec<ParamError>> {
+    made(input, |params: P| Ok(Part::Flow(make(&params)?)))
+}
+
 fn plain(input: &Input<'_>) -> Result<Built, Vec<ParamError>> {
     wire(input, |_: &NoParams, _| Ok(()))
 }
@@ -275,8 +338,6 @@ const OLD_PREFIX_PARAMETERS: &[(&str, &str)] = &[
 
 const SCRAPE_TLS: &str = "TLS towards endpoints is a setting of the pool";
 
-const NO_FLOW_CONTROL: &str = "flow control is not built, so nothing would read it";
-
 /// Every plugin type, in the order of the reference.
 pub static PLUGINS: &[PluginType] = &[
     PluginType {
@@ -297,7 +358,7 @@ pub static PLUGINS: &[PluginType] = &[
         kind: Kind::Filter,
         stability: Stability::Beta,
         summary: "Keeps only endpoints that hold most of the prompt, unless they are much slower.",
-        formula: "sticky = matched/total blocks >= affinityThreshold; none sticky: all stay\nTTFT = uncached tokens in flight / peakPrefillThroughput * 1000\nbest sticky TTFT - best other TTFT > maxTTFTPenaltyMs: all stay",
+        formula: "sticky = matched/total blocks >= affinityThreshold; none sticky: all stay\nTTFT = uncached tokens in flight / peakPrefillThroughput * 1000\nbest sticky TTFT - best other TTFT > maxTTFTPenaltyMs: all stay\nttftSource latencyPredictor: TTFT = ms expected for this request, learned from answers",
         misleads: "`peakPrefillThroughput` is a figure for one model on one accelerator: measure your own. A weighted `prefix-cache-scorer` behind this filter keeps requests on the sticky endpoint even when the filter lets go; pair it with a load scorer alone.",
         refused: &[
             (
@@ -327,6 +388,18 @@ pub static PLUGINS: &[PluginType] = &[
         refused: &[],
         schema: schema_of::<utilization::Params>,
         build: |input| filter(input, utilization::Utilization::new),
+    },
+    PluginType {
+        name: "slo-headroom-tier-filter",
+        aliases: &[],
+        kind: Kind::Filter,
+        stability: Stability::Beta,
+        summary: "Keeps the endpoints that are expected to answer in the time the request asks for.",
+        formula: "expected ttft < x-llm-d-slo-ttft-ms and expected tpot < x-llm-d-slo-tpot-ms * sloBufferFactor: stays\nnobody does, or no header: all stay; with a chance of epsilonExploreNeg the others stay instead",
+        misleads: "Expected times are learned from answers that passed through here; before any came they are assumed for a model of some billion parameters.",
+        refused: &[],
+        schema: schema_of::<slo_headroom::Params>,
+        build: |input| filter(input, slo_headroom::SloHeadroom::new),
     },
     PluginType {
         name: "label-selector-filter",
@@ -359,7 +432,7 @@ pub static PLUGINS: &[PluginType] = &[
         stability: Stability::Beta,
         summary: "Keeps the endpoints that decode.",
         formula: "stays when label llm-d.ai/role is decode, prefill-decode, both or encode-prefill-decode, or is missing",
-        misleads: "One profile is run: the endpoint that decodes also prefills, and no prefill endpoint is named to it.",
+        misleads: "Without `disagg-profile-handler` one profile is run: the endpoint that decodes also prefills.",
         refused: &[],
         schema: schema_of::<NoParams>,
         build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::decode())),
@@ -371,7 +444,7 @@ pub static PLUGINS: &[PluginType] = &[
         stability: Stability::Beta,
         summary: "Keeps the endpoints that prefill.",
         formula: "stays when label llm-d.ai/role is prefill, encode-prefill, prefill-decode, both or encode-prefill-decode",
-        misleads: "One profile is run: the endpoint picked answers the whole request, so this is for pools whose prefill endpoints can.",
+        misleads: "Without `disagg-profile-handler` the endpoint picked answers the whole request, so this is for pools whose prefill endpoints can.",
         refused: &[],
         schema: schema_of::<NoParams>,
         build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::prefill())),
@@ -383,7 +456,7 @@ pub static PLUGINS: &[PluginType] = &[
         stability: Stability::Beta,
         summary: "Keeps the endpoints that encode pictures and sound.",
         formula: "stays when label llm-d.ai/role is encode, encode-prefill or encode-prefill-decode",
-        misleads: "One profile is run: the endpoint picked answers the whole request, so this is for pools whose encode endpoints can.",
+        misleads: "Without `disagg-profile-handler` the endpoint picked answers the whole request, so this is for pools whose encode endpoints can.",
         refused: &[],
         schema: schema_of::<NoParams>,
         build: |input| filter(input, |_: &NoParams| Ok(labels::Labels::encode())),
@@ -502,6 +575,18 @@ pub static PLUGINS: &[PluginType] = &[
         refused: &[],
         schema: schema_of::<latency_cost::Params>,
         build: |input| scorer(input, latency_cost::LatencyCost::new),
+    },
+    PluginType {
+        name: "latency-scorer",
+        aliases: &[],
+        kind: Kind::Scorer,
+        stability: Stability::Beta,
+        summary: "Prefers the endpoint whose expected times fit best to what the request asks for, or the fastest where it asks for nothing.",
+        formula: "headroom = what x-llm-d-slo-ttft-ms and x-llm-d-slo-tpot-ms ask for - expected; of these only the best tier that is there competes:\n  keeps both, idle, misses tpot, misses ttft, misses both\nplace = (|headroom| - min) / (max - min); where nothing is asked for, the same of the expected time\nleast: s = 1 - (ttftWeight * place + tpotWeight * place'); most turns places round where both are kept\nscore = (floor(100 * s) + 1) / 100, the others 0; nothing learned yet: weighted mean of free KV cache, short queue, cached share",
+        misleads: "`least` packs: it prefers the slowest endpoint that still keeps the times. Small differences are stretched to the full range.",
+        refused: &[],
+        schema: schema_of::<latency::Params>,
+        build: |input| scorer(input, latency::Latency::new),
     },
     PluginType {
         name: "no-hit-lru-scorer",
@@ -661,6 +746,141 @@ pub static PLUGINS: &[PluginType] = &[
         )],
         schema: schema_of::<NoParams>,
         build: plain,
+    },
+    PluginType {
+        name: "disagg-profile-handler",
+        aliases: &["pd-profile-handler"],
+        kind: Kind::ProfileHandler,
+        stability: Stability::Beta,
+        summary: "Runs a profile for each stage: the request goes where it decodes; where it is prefilled and encoded is told in `x-prefiller-host-port` and `x-encoder-hosts-ports`.",
+        formula: "",
+        misleads: "A stage without a decider is never split off. The decoding endpoint needs whatever reads these headers (llm-d's sidecar). Both endpoints are taken to hold the prompt afterwards; the prefilling one carries its load until the first byte of the answer.",
+        refused: &[
+            (
+                "primaryPort",
+                "requests go to the port of the rank's own endpoint; remove it",
+            ),
+            (
+                "prefixPluginType",
+                "matches come out of one place here; remove it",
+            ),
+            (
+                "prefixPluginName",
+                "matches come out of one place here; remove it",
+            ),
+            ("hashBlockSize", "use `prefix-based-pd-decider`; remove it"),
+            (
+                "threshold",
+                "use `nonCachedTokens` of `prefix-based-pd-decider`",
+            ),
+        ],
+        schema: schema_of::<handlers::Disagg>,
+        build: |input| handler(input, handlers::Disagg::handler),
+    },
+    PluginType {
+        name: "header-profile-handler",
+        aliases: &[],
+        kind: Kind::ProfileHandler,
+        stability: Stability::Alpha,
+        summary: "Runs the profile that a request header names.",
+        formula: "",
+        misleads: "The client chooses among the profiles: a name that none has gets the default one.",
+        refused: &[],
+        schema: schema_of::<handlers::ByHeader>,
+        build: |input| handler(input, handlers::ByHeader::handler),
+    },
+    PluginType {
+        name: "prefix-based-pd-decider",
+        aliases: &[],
+        kind: Kind::Decider,
+        stability: Stability::Beta,
+        summary: "Splits prefill off where enough of the prompt is left to compute.",
+        formula: "prompt tokens - cached tokens where it decodes >= nonCachedTokens, and prompt tokens >= promptTokens",
+        misleads: "Prompt tokens are an estimate from bytes unless the request brings token ids or the pool has a tokenizer.",
+        refused: &[],
+        schema: schema_of::<prefix_based::Params>,
+        build: |input| decider(input, prefix_based::PrefixBased::new),
+    },
+    PluginType {
+        name: "always-disagg-pd-decider",
+        aliases: &[],
+        kind: Kind::Decider,
+        stability: Stability::Beta,
+        summary: "Always splits the stage off.",
+        formula: "",
+        misleads: "Short prompts pay for a transfer that costs more than computing them.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| decider(input, |_: &NoParams| always::Always),
+    },
+    PluginType {
+        name: "always-disagg-multimodal-decider",
+        aliases: &[],
+        kind: Kind::Decider,
+        stability: Stability::Beta,
+        summary: "Splits encoding off for every request with a picture, a sound or a film.",
+        formula: "",
+        misleads: "",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| decider(input, |_: &NoParams| always::AlwaysMedia),
+    },
+    PluginType {
+        name: "latency-slo-admitter",
+        aliases: &[],
+        kind: Kind::Admitter,
+        stability: Stability::Beta,
+        summary: "Turns requests of priority below 0 away (429) that no endpoint is expected to answer in the time they ask for.",
+        formula: "admitted: priority >= 0, or no SLO header, or some endpoint is idle, has KV use < 0.02, or is expected to keep both times",
+        misleads: "The priority is that of the objective which the request names; without it every request has priority 0 and is admitted.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| admitter(input, |_: &NoParams| Ok(latency_slo::LatencySlo::new())),
+    },
+    PluginType {
+        name: "probabilistic-admitter",
+        aliases: &[],
+        kind: Kind::Admitter,
+        stability: Stability::Beta,
+        summary: "Turns requests of priority below 0 away (429) by a chance that grows as the pool fills.",
+        formula: "saturation = mean over endpoints of max(queue / queueDepthThreshold, KV use / kvCacheUtilThreshold)\nchance = min(saturation^power * k, 1)",
+        misleads: "With the default `k` of 300 a pool at a third of its capacity turns everything of low priority away.",
+        refused: &[],
+        schema: schema_of::<probabilistic::Params>,
+        build: |input| admitter(input, probabilistic::Probabilistic::new),
+    },
+    PluginType {
+        name: "disagg-headers-handler",
+        aliases: &["prefill-header-handler"],
+        kind: Kind::Headers,
+        stability: Stability::Beta,
+        summary: "Writes the headers of `disagg-profile-handler`, which does it by itself here. Deprecated in the field.",
+        formula: "",
+        misleads: "",
+        refused: &[
+            (
+                "prefillProfile",
+                "profiles are named by `disagg-profile-handler`",
+            ),
+            (
+                "encodeProfile",
+                "profiles are named by `disagg-profile-handler`",
+            ),
+        ],
+        schema: schema_of::<NoParams>,
+        build: plain,
+    },
+    PluginType {
+        name: "predicted-latency-producer",
+        aliases: &[],
+        kind: Kind::Producer,
+        stability: Stability::Beta,
+        summary: "Expects each request's times at each endpoint by rates learned from answers; no sidecar, no training.",
+        formula: "",
+        misleads: "",
+        refused: &[],
+        schema: schema_of::<handlers::PredictedLatency>,
+        build: |input| wire(input, handlers::predicted_latency),
     },
     PluginType {
         name: "token-producer",
@@ -859,19 +1079,26 @@ pub static PLUGINS: &[PluginType] = &[
     PluginType {
         name: "utilization-detector",
         aliases: &[],
-        kind: Kind::FlowControl,
+        kind: Kind::Detector,
         stability: Stability::Beta,
-        summary: "Measures saturation for flow control.",
-        formula: "",
-        misleads: "",
-        refused: &[
-            ("queueDepthThreshold", NO_FLOW_CONTROL),
-            ("kvCacheUtilThreshold", NO_FLOW_CONTROL),
-            ("metricsStalenessThreshold", NO_FLOW_CONTROL),
-            ("headroom", NO_FLOW_CONTROL),
-        ],
-        schema: schema_of::<NoParams>,
-        build: plain,
+        summary: "Measures saturation by what engines say.",
+        formula: "mean over endpoints of max(queue / queueDepthThreshold, KV use / kvCacheUtilThreshold); no endpoint: 1\nas a filter: an endpoint stays below 1 + headroom",
+        misleads: "It is as old as the last scrape: what was sent since counts as waiting only where requests waited then.",
+        refused: &[],
+        schema: schema_of::<flow::UtilizationParams>,
+        build: |input| piece(input, flow::utilization),
+    },
+    PluginType {
+        name: "concurrency-detector",
+        aliases: &[],
+        kind: Kind::Detector,
+        stability: Stability::Beta,
+        summary: "Measures saturation by what was sent and has not ended.",
+        formula: "mean over endpoints of requests / maxConcurrency, uncached tokens / maxTokenConcurrency, or the larger of both\nas a filter: an endpoint stays below 1 + headroom",
+        misleads: "It sees only what this process sent; a second replica, or direct traffic, is not counted.",
+        refused: &[],
+        schema: schema_of::<flow::ConcurrencyParams>,
+        build: |input| piece(input, flow::concurrency),
     },
     PluginType {
         name: "fcfs-ordering-policy",
@@ -883,19 +1110,71 @@ pub static PLUGINS: &[PluginType] = &[
         misleads: "",
         refused: &[],
         schema: schema_of::<NoParams>,
-        build: plain,
+        build: |input| piece(input, |_: &NoParams| Ok(flow::Piece::Order(Order::Arrival))),
+    },
+    PluginType {
+        name: "edf-ordering-policy",
+        aliases: &[],
+        kind: Kind::FlowControl,
+        stability: Stability::Beta,
+        summary: "Orders a queue by the end of each request's longest wait.",
+        formula: "",
+        misleads: "All requests wait equally long, so this differs from arrival only where `noEndpointRequestTTL` differs from `defaultRequestTTL`.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| {
+            piece(input, |_: &NoParams| {
+                Ok(flow::Piece::Order(Order::Deadline))
+            })
+        },
+    },
+    PluginType {
+        name: "slo-deadline-ordering-policy",
+        aliases: &[],
+        kind: Kind::FlowControl,
+        stability: Stability::Beta,
+        summary: "Orders a queue by arrival and the time to the first token that a request asks for (`x-llm-d-slo-ttft-ms`).",
+        formula: "",
+        misleads: "Requests that ask for no time come after all that do.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| {
+            piece(input, |_: &NoParams| {
+                Ok(flow::Piece::Order(Order::SloDeadline))
+            })
+        },
     },
     PluginType {
         name: "global-strict-fairness-policy",
         aliases: &[],
         kind: Kind::FlowControl,
         stability: Stability::Beta,
-        summary: "Orders across all flows.",
+        summary: "Orders across all flows of a band.",
         formula: "",
-        misleads: "",
+        misleads: "One flow that sends much holds up all others of its priority.",
         refused: &[],
         schema: schema_of::<NoParams>,
-        build: plain,
+        build: |input| {
+            piece(input, |_: &NoParams| {
+                Ok(flow::Piece::Fairness(Fairness::GlobalStrict))
+            })
+        },
+    },
+    PluginType {
+        name: "round-robin-fairness-policy",
+        aliases: &[],
+        kind: Kind::FlowControl,
+        stability: Stability::Beta,
+        summary: "Sends the first request of each flow of a band in turn; a flow is a value of `x-llm-d-inference-fairness-id`.",
+        formula: "",
+        misleads: "It counts requests, not their length; requests without the header are one flow.",
+        refused: &[],
+        schema: schema_of::<NoParams>,
+        build: |input| {
+            piece(input, |_: &NoParams| {
+                Ok(flow::Piece::Fairness(Fairness::RoundRobin))
+            })
+        },
     },
     PluginType {
         name: "static-usage-limit-policy",
@@ -905,9 +1184,9 @@ pub static PLUGINS: &[PluginType] = &[
         summary: "One saturation ceiling for all priorities.",
         formula: "",
         misleads: "",
-        refused: &[("threshold", NO_FLOW_CONTROL)],
-        schema: schema_of::<NoParams>,
-        build: plain,
+        refused: &[],
+        schema: schema_of::<flow::LimitParams>,
+        build: |input| piece(input, flow::limit),
     },
 ];
 
@@ -933,22 +1212,6 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
     (
         "mm-embeddings-cache-producer",
         "use `approx-prefix-cache-producer`: images are part of the prefix by their hash",
-    ),
-    (
-        "latency-scorer",
-        "use `latency-cost-scorer`, whose rates are learned from answers",
-    ),
-    (
-        "predicted-latency-producer",
-        "use `latency-cost-scorer` in place of `latency-scorer`: its rates are learned from answers",
-    ),
-    (
-        "latency-slo-admitter",
-        "use `utilization-filter`, which refuses above fixed limits: requests have no priority here, so none is refused for its latency target",
-    ),
-    (
-        "slo-headroom-tier-filter",
-        "use `utilization-filter` or `overload-guard`",
     ),
     ("multicluster-queue-scorer", "use `queue-scorer`"),
     (
@@ -976,48 +1239,8 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
         "list the endpoints under `pools` in prefixgate.yaml",
     ),
     (
-        "concurrency-detector",
-        "use `utilization-filter` on `active-requests`",
-    ),
-    (
-        "disagg-profile-handler",
-        "use `single-profile-handler` and one profile with `decode-filter`: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
-    ),
-    (
-        "pd-profile-handler",
-        "use `single-profile-handler` and one profile with `decode-filter`: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
-    ),
-    (
-        "header-profile-handler",
-        "use `single-profile-handler`, or a pool for each profile",
-    ),
-    (
-        "disagg-headers-handler",
-        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
-    ),
-    (
-        "prefill-header-handler",
-        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
-    ),
-    (
-        "prefix-based-pd-decider",
-        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
-    ),
-    (
-        "always-disagg-pd-decider",
-        "remove it: one endpoint prefills and decodes each request, and no prefill endpoint is named to it",
-    ),
-    (
-        "always-disagg-multimodal-decider",
-        "remove it: encoding is not split off",
-    ),
-    (
-        "probabilistic-admitter",
-        "remove it: nothing is shed by priority",
-    ),
-    (
         "disaggregatedset-rollout-screener",
-        "remove it: prefill and decode are not split",
+        "remove it: revisions are not told apart",
     ),
     (
         "agent-identity",
@@ -1050,31 +1273,25 @@ pub static NOT_BUILT: &[(&str, &str)] = &[
         "name its file with `--endpoint-file` (epp), or list the endpoints under `pools` in prefixgate.yaml",
     ),
     ("sglanghttp-parser", "use `passthrough-parser`"),
-    ("vllmgrpc-parser", "remove it: gRPC is not carried"),
-    ("vertexai-parser", "remove it: gRPC is not carried"),
     (
-        "round-robin-fairness-policy",
-        "remove it: requests are not queued before scheduling",
+        "vllmgrpc-parser",
+        "remove it: a gRPC body is passed on unread and decided without its prompt",
+    ),
+    (
+        "vertexai-parser",
+        "remove it: a gRPC body is passed on unread and decided without its prompt",
     ),
     (
         "program-aware-fairness",
-        "remove it: requests are not queued before scheduling",
-    ),
-    (
-        "edf-ordering-policy",
-        "remove it: requests are not queued before scheduling",
-    ),
-    (
-        "slo-deadline-ordering-policy",
-        "remove it: requests are not queued before scheduling",
+        "use `round-robin-fairness-policy`, which gives each flow its turn whatever it was served before",
     ),
     (
         "priority-holdback-policy",
-        "remove it: requests are not queued before scheduling",
+        "use `static-usage-limit-policy`: every priority has the same ceiling, and higher ones go first",
     ),
     (
         "soft-reflective-ceiling-policy",
-        "remove it: requests are not queued before scheduling",
+        "use `static-usage-limit-policy`: every priority has the same ceiling, and higher ones go first",
     ),
     (
         "sheddable-eviction-filter",
@@ -1139,10 +1356,7 @@ mod tests {
                 .iter()
                 .any(|end| quoted.ends_with(end));
                 assert!(
-                    !looks_like_plugin
-                        || *name == quoted
-                        || find(quoted).is_some()
-                        || *name == "predicted-latency-producer",
+                    !looks_like_plugin || *name == quoted || find(quoted).is_some(),
                     "{name}: {quoted}"
                 );
             }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::around::Around;
 use crate::numbers::unit;
 use crate::{
-    Ask, CandidateReason, Candidates, Decision, EndpointInfo, Filter, NoEndpoint, Picker, Rng,
-    ScoreReason, Scorer,
+    Ask, CandidateReason, Candidates, Decision, Detector, EndpointInfo, Filter, NoEndpoint, Picker,
+    Rng, ScoreReason, Scorer, Stage,
 };
 
 /// A plugin under its configured name.
@@ -29,7 +30,14 @@ pub struct Profile {
     scorers: Vec<Weighted>,
     picker: Named<dyn Picker>,
     headers: Vec<String>,
+    /// What the document says beside this profile; nothing in most.
+    around: Option<Box<Around>>,
+    /// Turns requests of priority below 0 away while the pool is full; `None` where they queue instead.
+    shed: Option<Detector>,
 }
+
+/// Saturation from which they are turned away.
+const FULL: f64 = 1.0;
 
 /// Working memory of one thread, so that a decision allocates for its preferences and reasons only.
 #[derive(Default)]
@@ -74,7 +82,74 @@ impl Profile {
             scorers,
             picker,
             headers,
+            around: None,
+            shed: Some(Detector::default()),
         }
+    }
+
+    /// The same with what stands around it.
+    pub(crate) fn with(mut self, around: Around) -> Self {
+        self.headers.extend(around.headers());
+        self.headers.sort_unstable();
+        self.headers.dedup();
+        self.around = Some(Box::new(around));
+        self
+    }
+
+    /// How full the pool is when requests of priority below 0 are turned away; `None` for never.
+    pub(crate) fn shedding(mut self, shed: Option<Detector>) -> Self {
+        self.shed = shed;
+        self
+    }
+
+    /// Stages that may go to endpoints of their own, in the order in which they are picked.
+    pub fn stages(&self) -> &[Stage] {
+        self.around.as_ref().map_or(&[], |around| &around.stages)
+    }
+
+    /// Whether the request may go on at all: asked once, before [`Profile::run`].
+    ///
+    /// # Errors
+    /// [`NoEndpoint::NotAdmitted`].
+    pub fn admit(
+        &self,
+        ask: &Ask<'_>,
+        candidates: &Candidates,
+        rng: &mut Rng,
+    ) -> Result<(), NoEndpoint> {
+        if ask.priority < 0
+            && let Some(detector) = &self.shed
+        {
+            let saturation = detector.mean(candidates);
+            if saturation >= FULL {
+                return Err(NoEndpoint::NotAdmitted {
+                    admitter: "saturation".to_owned(),
+                    why: format!(
+                        "priority {}, and the pool's saturation is {saturation:.2}",
+                        ask.priority
+                    ),
+                });
+            }
+        }
+        match &self.around {
+            None => Ok(()),
+            Some(around) => around.admit(ask, candidates, rng),
+        }
+    }
+
+    /// Whether some stage depends on [`Ask::media`].
+    pub fn reads_media(&self) -> bool {
+        self.stages()
+            .iter()
+            .any(|stage| stage.decider.plugin.reads_media())
+    }
+
+    /// The profile that runs for this request.
+    fn chosen(&self, ask: &Ask<'_>) -> &Self {
+        self.around
+            .as_ref()
+            .and_then(|around| around.chosen(ask))
+            .unwrap_or(self)
     }
 
     /// The profile's name in its document.
@@ -106,26 +181,28 @@ impl Profile {
     pub fn reads_prefix(&self) -> bool {
         self.filters.iter().any(|f| f.plugin.reads_prefix())
             || self.scorers.iter().any(|s| s.scorer.plugin.reads_prefix())
+            || self.around.as_ref().is_some_and(|a| a.reads_prefix())
     }
 
     /// Whether any plugin looks at scraped engine metrics.
     pub fn reads_scrape(&self) -> bool {
         self.filters.iter().any(|f| f.plugin.reads_scrape())
             || self.scorers.iter().any(|s| s.scorer.plugin.reads_scrape())
+            || self.around.as_ref().is_some_and(|a| a.reads_scrape())
     }
 
     /// Whether any plugin looks at adapters; if none does, [`Candidates::adapters`] stays empty.
     pub fn reads_adapters(&self) -> bool {
-        self.scorers
-            .iter()
-            .any(|s| s.scorer.plugin.reads_adapters())
+        let own = |s: &Weighted| s.scorer.plugin.reads_adapters();
+        self.scorers.iter().any(own) || self.around.as_ref().is_some_and(|a| a.reads_adapters())
     }
 
     /// Whether any plugin looks at forecasts; if none does, [`Candidates::forecasts`] stays empty.
     pub fn reads_forecasts(&self) -> bool {
-        self.scorers
-            .iter()
-            .any(|s| s.scorer.plugin.reads_forecasts())
+        let own = |s: &Weighted| s.scorer.plugin.reads_forecasts();
+        self.scorers.iter().any(own)
+            || self.filters.iter().any(|f| f.plugin.reads_forecasts())
+            || self.around.as_ref().is_some_and(|a| a.reads_forecasts())
     }
 
     /// Filters, scores and picks. `candidates` must not be empty.
@@ -144,17 +221,18 @@ impl Profile {
         }
         // Taken out and put back: a panic in between costs the next decision an allocation, nothing else.
         let mut scratch = SCRATCH.take().unwrap_or_default();
-        let decision = self.run_in(&mut scratch, ask, candidates, rng);
+        let decision = self.chosen(ask).run_in(&mut scratch, ask, candidates, rng);
         SCRATCH.set(Some(scratch));
         decision
     }
 
     /// Tells plugins with a memory who won; called once per pick, after the reservation holds.
     pub fn picked(&self, ask: &Ask<'_>, candidates: &Candidates, winner_row: usize) {
-        for filter in &self.filters {
+        let chosen = self.chosen(ask);
+        for filter in &chosen.filters {
             filter.plugin.picked(ask, candidates, winner_row);
         }
-        for weighted in &self.scorers {
+        for weighted in &chosen.scorers {
             weighted.scorer.plugin.picked(ask, candidates, winner_row);
         }
     }
@@ -162,6 +240,18 @@ impl Profile {
     /// Response headers to set when `endpoint` answers: those of [`Decision::response_headers`] are the first
     /// preference's; ask again when a later one answered.
     pub fn response_headers(&self, endpoint: &EndpointInfo) -> Vec<(String, String)> {
+        let mut headers = self.own_response_headers(endpoint);
+        for other in self.around.iter().flat_map(|around| around.choices()) {
+            for header in other.own_response_headers(endpoint) {
+                if !headers.contains(&header) {
+                    headers.push(header);
+                }
+            }
+        }
+        headers
+    }
+
+    fn own_response_headers(&self, endpoint: &EndpointInfo) -> Vec<(String, String)> {
         let of_scorers = self
             .scorers
             .iter()
@@ -208,7 +298,8 @@ impl Profile {
                 .map(|row| candidates.info(*row as usize).slot)
                 .collect(),
             reasons: self.reasons(scratch, ask, candidates, winner),
-            response_headers: self.response_headers(candidates.info(winner)),
+            response_headers: self.own_response_headers(candidates.info(winner)),
+            beside: Vec::new(),
         })
     }
 
@@ -356,93 +447,5 @@ impl fmt::Debug for Profile {
 }
 
 #[cfg(test)]
-mod tests {
-    use rand::SeedableRng as _;
-
-    use super::*;
-    use crate::Raw;
-    use crate::picker::max_score::{self, MaxScore};
-
-    /// Says what it was told to say.
-    struct Given(Vec<f32>);
-
-    impl Scorer for Given {
-        fn score(&self, _: &Ask<'_>, _: &Candidates, _: &[bool], out: &mut [f32]) {
-            out.copy_from_slice(&self.0);
-        }
-
-        fn raw(&self, _: &Ask<'_>, _: &Candidates, row: usize) -> Raw {
-            Raw {
-                value: f64::from(self.0[row]),
-                unit: "given",
-            }
-        }
-    }
-
-    fn rows(n: u16) -> Candidates {
-        let info = |index| EndpointInfo {
-            slot: kv_index::Slot::new(index, 0),
-            name: format!("e{index}").into(),
-            address: "".into(),
-            labels: std::collections::BTreeMap::new(),
-        };
-        Candidates {
-            infos: (0..n).map(info).collect(),
-            rows: (0..u32::from(n)).collect(),
-            last_pick: vec![0; usize::from(n)],
-            ..Candidates::default()
-        }
-    }
-
-    fn check(scores: [[f32; 3]; 3], expected: [f32; 3]) {
-        let columns = [("prefix", 3.0, 0), ("queue", 1.0, 1), ("kv", 1.0, 2)];
-        let scorers = columns.map(|(name, weight, column)| Weighted {
-            scorer: Named {
-                name: name.into(),
-                plugin: Box::new(Given(scores.map(|row| row[column]).to_vec())),
-            },
-            weight,
-        });
-        let picker = MaxScore::new(&max_score::Params::default(), 0).unwrap();
-        let picker = Named {
-            name: "p".into(),
-            plugin: Box::new(picker) as Box<dyn Picker>,
-        };
-        let profile = Profile::new("given".into(), Vec::new(), scorers.into(), picker);
-        let ask = Ask {
-            explain: true,
-            ..Ask::default()
-        };
-        let decision = profile
-            .run(&ask, &rows(3), &mut Rng::seed_from_u64(0))
-            .unwrap();
-        for (reason, total) in decision.reasons.iter().zip(expected) {
-            assert!(
-                (reason.total - total).abs() < 1e-5,
-                "{} against {total}",
-                reason.total
-            );
-        }
-        assert_eq!(decision.preferences[0].index(), 0);
-    }
-
-    #[test]
-    fn given_scores_of_the_documented_example_give_its_totals() {
-        check(
-            [[0.9, 0.7, 0.8], [0.1, 0.9, 0.9], [0.0, 0.8, 0.7]],
-            [4.2, 2.1, 1.5],
-        );
-    }
-
-    #[test]
-    fn scores_out_of_range_count_as_the_nearest_in_range() {
-        check(
-            [
-                [7.0, 1.0, 1.0],
-                [f32::NAN, -1.0, f32::NEG_INFINITY],
-                [0.0, 0.0, 0.0],
-            ],
-            [5.0, 0.0, 0.0],
-        );
-    }
-}
+#[path = "profile_test.rs"]
+mod tests;

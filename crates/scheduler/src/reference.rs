@@ -75,7 +75,14 @@ fn introduction(kind: Kind) -> &'static str {
              destination, no fallback); without it the list holds up to 8. `max-score-picker` is added when a profile \
              names none."
         }
-        Kind::ProfileHandler => "Exactly one profile is run.",
+        Kind::ProfileHandler => {
+            "Say which profile is run, and which beside it. Exactly one is in force; `single-profile-handler` when none is named."
+        }
+        Kind::Decider => "Say whether a stage of a request goes to an endpoint of its own.",
+        Kind::Admitter => {
+            "Say whether a request may go on at all; in force as soon as they are declared, and all must accept. A refusal is answered with 429 and `rejected-saturated`."
+        }
+        Kind::Headers => "Accepted; a note says what does their work.",
         Kind::Producer => {
             "Built in; added when a document leaves them out. Their parameters tune what is built in."
         }
@@ -87,8 +94,11 @@ fn introduction(kind: Kind) -> &'static str {
             "Claim requests by the end of their path. Without a list all four are in force; with `requestHandler.parsers` \
              only those listed are, and a path that none claims is answered with 400."
         }
+        Kind::Detector => {
+            "Say how full a pool is. With the feature gate `flowControl` requests wait while it is full; without it those of priority below 0 are turned away then. Listed in a profile they are filters."
+        }
         Kind::FlowControl => {
-            "Requests are scheduled at once, never queued. These are accepted, so that documents which name them load, and have no effect: a note says so."
+            "With the feature gate `flowControl` requests wait while the pool is full: the highest priority goes first, and inside a priority these say who does."
         }
     }
 }

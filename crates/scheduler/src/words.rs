@@ -13,10 +13,23 @@ impl Decision {
             let slot = self.preferences.get(place)?;
             self.reasons.iter().find(|reason| reason.slot == *slot)
         };
-        match reason_of(0) {
+        let mut words = match reason_of(0) {
             Some(winner) => explain_words(winner, prompt_tokens, reason_of(1)),
             None => "no reason was kept".to_owned(),
+        };
+        for beside in &self.beside {
+            let at = beside
+                .reasons
+                .iter()
+                .find(|it| Some(it.slot) == beside.slot);
+            let stage = beside.stage.name();
+            let told = match at {
+                Some(at) => format!("; {stage} at {} ({})", at.name, beside.words),
+                None => format!("; no {stage} elsewhere ({})", beside.words),
+            };
+            words.push_str(&told);
         }
+        words
     }
 }
 
@@ -72,6 +85,7 @@ fn figure(score: &ScoreReason, prompt_tokens: f32) -> String {
         units::CONTEXT => "is meant for prompts of another length".to_owned(),
         units::LABEL if score.raw > 0.0 => "has the label asked for".to_owned(),
         units::LABEL => "has not the label asked for".to_owned(),
+        units::TTFT_MS => format!("first token expected in {count} ms"),
         units::ATTRIBUTE => format!("{} {}", score.scorer, thousands(score.raw)),
         unit => format!("{count} {unit}"),
     }

@@ -8,7 +8,7 @@ use super::error::{ConfigError, Problem};
 use super::instances::Instances;
 use super::presets::{DEFAULT_PRESET, PRESETS};
 use super::suggest::hint;
-use super::{extras, profile, wiring::Wiring};
+use super::{extras, flow, profile, wiring::Wiring};
 use crate::Profile;
 
 /// How requests are scheduled: a preset or a document, not both; the preset `default` when neither.
@@ -114,11 +114,14 @@ fn compile_document(document: &Document, seed: u64) -> Result<Compiled, ConfigEr
 
     let mut instances = Instances::build(document, seed, &mut problems);
     extras::check(document, &mut instances, &mut problems, &mut notes);
+    let (flow, detector) = flow::read(document, &mut instances, &mut problems, &mut notes);
     let mut wiring = instances.wiring();
     extras::wire(document, &instances, &mut wiring);
-    let (profile, spec) = match profile::build(document, &mut instances, &mut problems, &mut notes)
+    let shed = flow.is_none().then_some(detector);
+    wiring.flow = flow;
+    let (profile, specs) = match profile::build(document, &mut instances, &mut problems, &mut notes)
     {
-        Some(built) if problems.is_empty() => built,
+        Some((profile, specs)) if problems.is_empty() => (profile.shedding(shed), specs),
         _ => {
             problems.sort_by_key(|problem| problem.line.unwrap_or(u64::MAX));
             return Err(ConfigError { problems });
@@ -128,7 +131,7 @@ fn compile_document(document: &Document, seed: u64) -> Result<Compiled, ConfigEr
         let message = "the profile reads engine metrics, and nothing scrapes them; add `metrics-data-source` to `sources`";
         return Err(Problem::general("dataLayer.injectDefaults", message).into());
     }
-    let effective = extras::effective(document, &instances, spec, &wiring);
+    let effective = extras::effective(document, &instances, specs, &wiring);
     Ok(Compiled {
         profile,
         wiring,
@@ -174,16 +177,15 @@ fn head(document: &Document, problems: &mut Vec<Problem>, notes: &mut Vec<String
     for (index, gate) in document.feature_gates.iter().enumerate() {
         let path = format!("featureGates[{index}]");
         match gate.split_once('=').unwrap_or((gate.as_str(), "true")) {
-            ("flowControl", "false") | ("haPopulateNonLeaderDatastore", "false") => {}
+            ("flowControl", "false" | "true") | ("haPopulateNonLeaderDatastore", "false") => {}
             ("haPopulateNonLeaderDatastore", "true") => {
                 notes.push(format!(
                     "{path}: there is no leader here; every process keeps its own view"
                 ));
             }
-            ("flowControl", "true") => {
-                let message = "flow control is not built: requests are scheduled at once, never queued; remove the gate";
-                problems.push(Problem::at(gate, path, message));
-            }
+            ("prepareDataPlugins" | "dataLayer", "true" | "false") => notes.push(format!(
+                "{path}: an older gate; what it turned on is always on"
+            )),
             ("flowControl" | "haPopulateNonLeaderDatastore", other) => {
                 problems.push(Problem::at(
                     gate,

@@ -1,8 +1,6 @@
 //! What do the parts of a document around its profile mean here?
 
-use super::document::{
-    DataLayer, Document, FlowControl, PluginRef, ProfileSpec, RequestHandler, SourceSpec,
-};
+use super::document::{DataLayer, Document, PluginRef, ProfileSpec, RequestHandler, SourceSpec};
 use super::error::Problem;
 use super::instances::Instances;
 use super::located::At;
@@ -37,20 +35,6 @@ pub(crate) fn check(
     if let Some(data) = &document.data_layer {
         check_data_layer(data, instances, problems);
     }
-    if let Some(flow) = &document.flow_control {
-        check_flow_control(flow, instances, problems, notes);
-    }
-    if let Some(detector) = &document.saturation_detector {
-        instances.resolve(
-            &detector.plugin_ref,
-            "saturationDetector",
-            &[Kind::FlowControl],
-            problems,
-        );
-        notes.push(
-            "saturationDetector is deprecated, and has no effect without flow control".to_owned(),
-        );
-    }
     check_parsers(document, instances, problems, notes);
     check_handlers(instances, problems, notes);
     if !MATCHES.into_iter().any(|name| instances.has(name)) {
@@ -84,6 +68,10 @@ fn check_handlers(instances: &mut Instances, problems: &mut Vec<Problem>, notes:
     }
     if instances.has("data-parallel-profile-handler") {
         let note = "data-parallel-profile-handler: every rank is an endpoint of its own and requests go to its own port, so `x-data-parallel-host-port` is not set";
+        notes.push(note.to_owned());
+    }
+    if instances.has("disagg-headers-handler") {
+        let note = "disagg-headers-handler: `disagg-profile-handler` writes the headers by itself";
         notes.push(note.to_owned());
     }
     note_matches(instances, notes);
@@ -183,55 +171,6 @@ fn check_data_layer(data: &DataLayer, instances: &Instances, problems: &mut Vec<
     );
 }
 
-fn check_flow_control(
-    flow: &FlowControl,
-    instances: &Instances,
-    problems: &mut Vec<Problem>,
-    notes: &mut Vec<String>,
-) {
-    let figures = [
-        (&flow.max_bytes, "maxBytes"),
-        (&flow.max_requests, "maxRequests"),
-        (&flow.default_request_ttl, "defaultRequestTTL"),
-        (&flow.no_endpoint_request_ttl, "noEndpointRequestTTL"),
-        (&flow.default_priority_band, "defaultPriorityBand"),
-        (
-            &flow.default_negative_priority_band,
-            "defaultNegativePriorityBand",
-        ),
-        (&flow.priority_bands, "priorityBands"),
-    ];
-    for (value, name) in figures {
-        if let Some(value) = value {
-            let message =
-                "not honoured: flow control is not built, requests are never queued; remove it";
-            problems.push(Problem::at(value, format!("flowControl.{name}"), message));
-        }
-    }
-    if let Some(eviction) = flow.enable_eviction.as_ref().filter(|on| on.value) {
-        let message = "not honoured: running requests are never evicted; remove it";
-        problems.push(Problem::at(eviction, "flowControl.enableEviction", message));
-    }
-    let detector = flow
-        .saturation_detector
-        .as_ref()
-        .map(|reference| &reference.plugin_ref);
-    let references = [
-        (detector, "saturationDetector"),
-        (
-            flow.usage_limit_policy_plugin_ref.as_ref(),
-            "usageLimitPolicyPluginRef",
-        ),
-    ];
-    for (reference, name) in references {
-        if let Some(reference) = reference {
-            let path = format!("flowControl.{name}");
-            instances.resolve(reference, &path, &[Kind::FlowControl], problems);
-            notes.push(format!("{path} has no effect: flow control is not built"));
-        }
-    }
-}
-
 fn check_parsers(
     document: &Document,
     instances: &mut Instances,
@@ -296,7 +235,7 @@ pub(crate) fn wire(document: &Document, instances: &Instances, wiring: &mut Wiri
 pub(crate) fn effective(
     document: &Document,
     instances: &Instances,
-    profile: ProfileSpec,
+    profiles: Vec<ProfileSpec>,
     wiring: &Wiring,
 ) -> Document {
     let name_of = |r#type: &str| -> Option<At<String>> {
@@ -344,7 +283,7 @@ pub(crate) fn effective(
             .iter()
             .map(super::instances::Instance::spec)
             .collect(),
-        scheduling_profiles: vec![profile],
+        scheduling_profiles: profiles,
         data_layer: Some(data),
         flow_control: document.flow_control.clone(),
         request_handler: Some(RequestHandler { parsers }),

@@ -37,6 +37,7 @@ impl Instance {
 pub(crate) struct Instances {
     pub(crate) all: Vec<Instance>,
     profiles: Vec<String>,
+    seed: u64,
     /// Names whose declaration had a problem, so that references to them are not a second one.
     broken: Vec<String>,
 }
@@ -51,6 +52,7 @@ impl Instances {
             .collect();
         let mut instances = Self {
             profiles,
+            seed,
             ..Self::default()
         };
         for (index, spec) in document.plugins.iter().enumerate() {
@@ -82,7 +84,7 @@ impl Instances {
             return Err(vec![Problem::at(name, path, message)]);
         }
         let r#type = find_type(&spec.r#type, &path).map_err(|problem| vec![problem])?;
-        if !r#type.kind.in_profile()
+        if !r#type.kind.repeats()
             && self
                 .all
                 .iter()
@@ -131,6 +133,20 @@ impl Instances {
                 path: String::new(),
             });
         }
+    }
+
+    /// The part of an instance: itself the first time, another one made like it from then on.
+    pub(crate) fn part(&mut self, index: usize) -> Option<Part> {
+        let instance = &mut self.all[index];
+        if let Some(part) = instance.part.take() {
+            return Some(part);
+        }
+        let built = (instance.r#type.build)(&Input {
+            parameters: &Parameters::from_value(instance.parameters.clone()),
+            refused: &[],
+            seed: self.seed,
+        });
+        built.ok().map(|built| built.part)
     }
 
     /// Whether a plugin of this type is declared or was added.
@@ -228,9 +244,16 @@ impl Instances {
                 }
             }
             Target::Profile => {
-                let runs = self.profiles.first().map_or("default", String::as_str);
-                (name != runs).then(|| {
-                    format!("no profile is called `{name}`; the one that runs is `{runs}`")
+                let declared = self.profiles.iter().map(String::as_str);
+                let known: Vec<&str> = match self.profiles.is_empty() {
+                    true => vec!["default"],
+                    false => declared.collect(),
+                };
+                (!known.contains(&name)).then(|| {
+                    format!(
+                        "no profile is called `{name}`{}",
+                        hint(name, known.iter().copied())
+                    )
                 })
             }
         }

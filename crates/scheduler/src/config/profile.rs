@@ -4,51 +4,65 @@ use std::sync::Arc;
 
 use super::document::{Document, ProfilePlugin, ProfileSpec};
 use super::error::Problem;
+use super::flow::Piece;
+use super::handlers::Handler;
 use super::instances::Instances;
 use super::located::At;
+use super::plan;
 use crate::plugins::{Kind, Part};
 use crate::profile::{Named, Profile, Weighted};
 use crate::{Filter, Picker};
 
-const IN_PROFILE: [Kind; 3] = [Kind::Filter, Kind::Scorer, Kind::Picker];
+const IN_PROFILE: [Kind; 4] = [Kind::Filter, Kind::Scorer, Kind::Picker, Kind::Detector];
 const DEFAULT_PROFILE: &str = "default";
 const DEFAULT_PICKER: &str = "max-score-picker";
 const DEFAULT_WEIGHT: f64 = 1.0;
 
-/// The profile and how it is written out in full; `None` when there is no usable one.
+/// The profile with everything around it, and how all profiles are written out in full; `None` when there is no
+/// usable one.
 pub(crate) fn build(
     document: &Document,
     instances: &mut Instances,
     problems: &mut Vec<Problem>,
     notes: &mut Vec<String>,
-) -> Option<(Profile, ProfileSpec)> {
-    let mut spec = chosen(document, instances, problems)?;
+) -> Option<(Profile, Vec<ProfileSpec>)> {
     let before = problems.len();
-    check(&mut spec, instances, problems);
+    let handler = taken_handler(instances);
+    let mut specs = listed(document, instances);
+    let plan = plan::of(handler, &specs, instances, problems, notes);
+    for (index, spec) in specs.iter_mut().enumerate() {
+        check(spec, index, instances, problems);
+    }
     if problems.len() > before {
         return None;
     }
-    note_unused(&spec, instances, notes);
-    with_picker(&mut spec, instances);
-    Some((assemble(&spec, instances)?, spec))
+    let plan = plan?;
+    note_unused(&specs, instances, notes);
+    for spec in &mut specs {
+        with_picker(spec, instances);
+    }
+    let profile = plan.assemble(&specs, instances)?;
+    Some((profile, specs))
 }
 
-fn chosen(
-    document: &Document,
-    instances: &Instances,
-    problems: &mut Vec<Problem>,
-) -> Option<ProfileSpec> {
+fn taken_handler(instances: &mut Instances) -> Option<Handler> {
+    let at = instances
+        .all
+        .iter()
+        .position(|instance| matches!(instance.part, Some(Part::Handler(_))))?;
+    match instances.all[at].part.take() {
+        Some(Part::Handler(handler)) => Some(handler),
+        _ => None,
+    }
+}
+
+fn listed(document: &Document, instances: &Instances) -> Vec<ProfileSpec> {
     match document.scheduling_profiles.as_slice() {
-        [] => Some(ProfileSpec {
+        [] => vec![ProfileSpec {
             name: DEFAULT_PROFILE.into(),
             plugins: everything(instances),
-        }),
-        [only] => Some(only.clone()),
-        [_, second, ..] => {
-            let message = "a second profile; `single-profile-handler` runs one, and no other handler is built: keep one";
-            problems.push(Problem::at(&second.name, "schedulingProfiles[1]", message));
-            None
-        }
+        }],
+        listed => listed.to_vec(),
     }
 }
 
@@ -66,11 +80,16 @@ fn everything(instances: &Instances) -> Vec<ProfilePlugin> {
 }
 
 /// Every reference resolves, weights are scorers' and sane, nothing is listed twice. Fills in weights.
-fn check(spec: &mut ProfileSpec, instances: &Instances, problems: &mut Vec<Problem>) {
+fn check(
+    spec: &mut ProfileSpec,
+    number: usize,
+    instances: &Instances,
+    problems: &mut Vec<Problem>,
+) {
     let mut seen: Vec<String> = Vec::new();
     let mut picker = false;
     for (index, plugin) in spec.plugins.iter_mut().enumerate() {
-        let path = format!("schedulingProfiles[0].plugins[{index}]");
+        let path = format!("schedulingProfiles[{number}].plugins[{index}]");
         let reference = plugin.plugin_ref.clone();
         let Some(instance) = instances.resolve(&reference, &path, &IN_PROFILE, problems) else {
             continue;
@@ -113,17 +132,14 @@ fn weigh(plugin: &mut ProfilePlugin, kind: Kind, path: &str, problems: &mut Vec<
     }
 }
 
-fn note_unused(spec: &ProfileSpec, instances: &Instances, notes: &mut Vec<String>) {
+fn note_unused(specs: &[ProfileSpec], instances: &Instances, notes: &mut Vec<String>) {
     for instance in instances
         .all
         .iter()
         .filter(|instance| instance.r#type.kind.in_profile())
     {
-        if !spec
-            .plugins
-            .iter()
-            .any(|plugin| plugin.plugin_ref.value == instance.name.value)
-        {
+        let mut used = specs.iter().flat_map(|spec| &spec.plugins);
+        if !used.any(|plugin| plugin.plugin_ref.value == instance.name.value) {
             notes.push(format!(
                 "`{}` is declared and no profile uses it",
                 instance.name
@@ -155,12 +171,12 @@ fn with_picker(spec: &mut ProfileSpec, instances: &mut Instances) {
     });
 }
 
-fn assemble(spec: &ProfileSpec, instances: &mut Instances) -> Option<Profile> {
+pub(super) fn assemble(spec: &ProfileSpec, instances: &mut Instances) -> Option<Profile> {
     let (mut filters, mut scorers, mut picker) = (Vec::new(), Vec::new(), None);
     for plugin in &spec.plugins {
         let index = instances.find(&plugin.plugin_ref)?;
         let name: Arc<str> = plugin.plugin_ref.as_str().into();
-        match instances.all[index].part.take()? {
+        match instances.part(index)? {
             Part::Filter(plugin) => filters.push(Named::<dyn Filter> { name, plugin }),
             Part::Scorer { scorer, filter, .. } => {
                 if let Some(plugin) = filter {
@@ -181,7 +197,15 @@ fn assemble(spec: &ProfileSpec, instances: &mut Instances) -> Option<Profile> {
                 });
             }
             Part::Picker(plugin) => picker = Some(Named::<dyn Picker> { name, plugin }),
-            Part::Wire(_) => return None,
+            Part::Flow(Piece::Detector(detector)) => filters.push(Named::<dyn Filter> {
+                name,
+                plugin: Box::new(detector),
+            }),
+            Part::Wire(_)
+            | Part::Flow(_)
+            | Part::Decider(_)
+            | Part::Admitter(_)
+            | Part::Handler(_) => return None,
         }
     }
     Some(Profile::new(

@@ -247,7 +247,7 @@ pub(crate) fn parser(r#type: &str) -> Option<Parser> {
 }
 
 /// `1m30s`, `50ms`, `0.5s`; `None` for anything else.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
     let mut rest = text.trim();
     let mut total = Duration::ZERO;
     if rest.is_empty() {

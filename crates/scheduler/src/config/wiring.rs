@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::parsers::Parsers;
+use crate::FlowSettings;
 
 /// Settings that a document carries for others than the scheduler.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +15,22 @@ pub struct Wiring {
     pub inflight: InflightWiring,
     pub scrape: ScrapeWiring,
     pub parsers: Parsers,
+    pub latency: LatencyWiring,
+    /// `None` where requests are scheduled at once.
+    pub flow: Option<FlowSettings>,
+}
+
+/// From `predicted-latency-producer`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatencyWiring {
+    /// What a request's time for each token is multiplied by before it is held against what is expected.
+    pub slo_buffer: f32,
+}
+
+impl Default for LatencyWiring {
+    fn default() -> Self {
+        Self { slo_buffer: 1.0 }
+    }
 }
 
 /// From `approx-prefix-cache-producer`.

@@ -4,4 +4,5 @@ pub(crate) mod header_steering;
 pub(crate) mod labels;
 pub(crate) mod overload_guard;
 pub(crate) mod prefix_affinity;
+pub(crate) mod slo_headroom;
 pub(crate) mod utilization;

@@ -19,7 +19,8 @@ pub(crate) struct Params {
     /// Milliseconds by which the best sticky endpoint may be slower than the best other one; 0 sticks always.
     #[serde(rename = "maxTTFTPenaltyMs")]
     pub(crate) max_ttft_penalty_ms: f64,
-    /// Where the time to first token comes from: `prefillThroughput`.
+    /// Where the time to first token comes from: `prefillThroughput` (uncached tokens in flight there, over
+    /// `peakPrefillThroughput`), or `latencyPredictor` (expected by what was learned from answers).
     pub(crate) ttft_source: String,
     /// Prompt tokens an endpoint prefills per second.
     pub(crate) peak_prefill_throughput: f64,
@@ -43,7 +44,8 @@ pub(crate) struct PrefixAffinity {
     threshold: f32,
     exploration: f64,
     max_penalty_ms: f32,
-    ms_per_token: f32,
+    /// `None` where times are learned.
+    ms_per_token: Option<f32>,
 }
 
 impl PrefixAffinity {
@@ -73,21 +75,21 @@ impl PrefixAffinity {
                 "must be more than 0 tokens per second",
             ));
         }
-        match params.ttft_source.as_str() {
-            "prefillThroughput" => {}
-            "latencyPredictor" => {
+        let ms_per_token = match params.ttft_source.as_str() {
+            "prefillThroughput" => Some((1000.0 / params.peak_prefill_throughput) as f32),
+            "latencyPredictor" => None,
+            _ => {
                 return Err(ParamError::new(
                     "ttftSource",
-                    "`latencyPredictor` needs a predictor, which is not built; use `prefillThroughput`",
+                    "must be `prefillThroughput` or `latencyPredictor`",
                 ));
             }
-            _ => return Err(ParamError::new("ttftSource", "must be `prefillThroughput`")),
-        }
+        };
         Ok(Self {
             threshold: params.affinity_threshold as f32,
             exploration: params.exploration_probability,
             max_penalty_ms: params.max_ttft_penalty_ms as f32,
-            ms_per_token: (1000.0 / params.peak_prefill_throughput) as f32,
+            ms_per_token,
         })
     }
 
@@ -100,8 +102,14 @@ impl PrefixAffinity {
         candidates: &Candidates,
         rows: impl Iterator<Item = usize>,
     ) -> Option<f32> {
-        rows.map(|row| load(candidates.active_tokens[row]) * self.ms_per_token)
-            .reduce(f32::min)
+        let expected = |row: usize| match self.ms_per_token {
+            Some(ms) => load(candidates.active_tokens[row]) * ms,
+            None => {
+                let there = candidates.forecasts.get(row).copied();
+                there.unwrap_or_default().ttft_ms()
+            }
+        };
+        rows.map(expected).reduce(f32::min)
     }
 
     fn breaks_stickiness(&self, ask: &Ask<'_>, candidates: &Candidates, keep: &[bool]) -> bool {
@@ -156,5 +164,9 @@ impl Filter for PrefixAffinity {
 
     fn reads_prefix(&self) -> bool {
         true
+    }
+
+    fn reads_forecasts(&self) -> bool {
+        self.ms_per_token.is_none()
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod context_length;
 pub(crate) mod endpoint_attribute;
 pub(crate) mod header_label;
 pub(crate) mod kv_cache;
+pub(crate) mod latency;
 pub(crate) mod latency_cost;
 pub(crate) mod load_aware;
 pub(crate) mod lora_affinity;
@@ -28,6 +29,7 @@ pub(crate) mod units {
     pub(crate) const LOAD_TOKENS: &str = "tokens to prefill";
     pub(crate) const LAST_COLD: &str = "th cold request ago";
     pub(crate) const COST_MS: &str = "ms expected";
+    pub(crate) const TTFT_MS: &str = "ms to the first token expected";
     pub(crate) const ADAPTER: &str = "adapter here";
     pub(crate) const ATTRIBUTE: &str = "as measured";
     pub(crate) const CONTEXT: &str = "context length fits";

@@ -142,7 +142,7 @@ fn parameters_of_wiring_are_honoured() {
         [
             "apiVersion `inference.networking.x-k8s.io/v1alpha1` is deprecated; `llm-d.ai/v1alpha1` means the same",
             "featureGates[1]: there is no leader here; every process keeps its own view",
-            "flowControl.saturationDetector has no effect: flow control is not built",
+            "flowControl: requests do not wait while the feature gate `flowControl` is off; its detector still tells when requests of priority below 0 are turned away",
             "`queue-scorer` is declared and no profile uses it",
         ]
     );

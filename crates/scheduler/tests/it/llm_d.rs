@@ -1,12 +1,12 @@
 //! What becomes of the documents people run llm-d with?
 //!
-//! Each routes, and differently from the default where its own plugins say so, or is refused in full.
+//! Each routes, and differently from the default where its own plugins say so.
 
 use std::sync::Arc;
 
 use scheduler::{
-    AdapterFit, Ask, Candidates, Compiled, ConfigError, Document, Profile, SchedulingConfig,
-    compile,
+    AdapterFit, Ask, Candidates, Compiled, ConfigError, Document, Fairness, Forecast, Profile,
+    SchedulingConfig, Slo, compile,
 };
 
 use crate::rows::{ask, idle, rng};
@@ -76,6 +76,9 @@ fn dumps_of_them_compile_to_themselves() {
         llm_d!("session.yaml"),
         llm_d!("data_parallel.yaml"),
         llm_d!("label_filters.yaml"),
+        llm_d!("prefill_decode.yaml"),
+        llm_d!("flow_control.yaml"),
+        llm_d!("latency.yaml"),
     ] {
         let first = compiled(text).expect("accepted");
         let again = compiled(&first.dump()).expect("a dump is a document");
@@ -136,11 +139,178 @@ fn precise_counts_our_requests_instead_of_the_engines_queue() {
     );
 }
 
+/// Two endpoints that prefill, two that decode, and one without a role.
+fn roles() -> Candidates {
+    let role = |role| [("llm-d.ai/role", role)];
+    let (prefill, decode) = (role("prefill"), role("decode"));
+    labelled(&[&prefill, &prefill, &decode, &decode, &[]])
+}
+
 #[test]
-fn what_needs_a_second_profile_a_queue_or_a_predictor_is_refused_in_full() {
-    check_refused(llm_d!("prefill_decode.yaml"), llm_d!("prefill_decode.txt"));
-    check_refused(llm_d!("flow_control.yaml"), llm_d!("flow_control.txt"));
-    check_refused(llm_d!("latency.yaml"), llm_d!("latency.txt"));
+fn prefill_goes_beside_decode_where_enough_is_left_to_compute() {
+    let text = llm_d!("prefill_decode.yaml");
+    let profile = profile(text);
+    let mut candidates = roles();
+    candidates.matched_blocks = vec![0.0, 6.0, 0.0, 0.0, 0.0];
+    candidates.queue_requests = vec![0.0, 0.0, 3.0, 1.0, 2.0];
+    // Where it decodes: the shortest queue among those that do. The default would take the cached one.
+    check(text, &ask(), &candidates, 3, 1);
+    let decode = winner(&profile, &ask(), &candidates);
+    let [stage] = profile.stages() else {
+        panic!("one stage")
+    };
+    let beside = stage.pick(&ask(), &candidates, decode, &mut rng(1));
+    assert_eq!(beside.slot.map(|slot| slot.index()), Some(1));
+    assert_eq!(
+        beside.words,
+        "prefix-based-pd-decider: 1000 of 1000 prompt tokens are not cached, no less than 512"
+    );
+    assert_eq!(stage.kind().header(), "x-prefiller-host-port");
+    // Half of it is held where it decodes: alone.
+    candidates.matched_tokens = vec![0.0, 0.0, 0.0, 600.0, 0.0];
+    let beside = stage.pick(&ask(), &candidates, decode, &mut rng(1));
+    assert_eq!(
+        (beside.slot, beside.words.as_str()),
+        (
+            None,
+            "prefix-based-pd-decider: 400 of 1000 prompt tokens are not cached, less than 512"
+        )
+    );
+    // Nobody prefills: alone.
+    let decode_only = [("llm-d.ai/role", "decode")];
+    let candidates = labelled(&[&decode_only, &decode_only]);
+    let beside = stage.pick(&ask(), &candidates, 0, &mut rng(1));
+    assert_eq!(
+        (beside.slot, beside.words.as_str()),
+        (
+            None,
+            "no prefill endpoint: filter prefill-filter removed every candidate"
+        )
+    );
+}
+
+#[test]
+fn flow_control_bands_and_turns() {
+    let compiled = compiled(llm_d!("flow_control.yaml")).expect("accepted");
+    let flow = compiled.wiring.flow.expect("requests wait");
+    assert_eq!(flow.max_requests, Some(1000));
+    let of = |priority: i32| {
+        let band = flow.band(priority);
+        (band.priority, band.fairness, band.max_requests)
+    };
+    assert_eq!(of(10), (10, Fairness::RoundRobin, 5000));
+    assert_eq!(of(7), (0, Fairness::GlobalStrict, 5000));
+    assert_eq!(of(-3), (-1, Fairness::GlobalStrict, 5000));
+    // Full by the default detector: whoever has priority below 0 waits, and is not turned away.
+    let mut full = idle(2);
+    full.queue_requests = vec![9.0, 9.0];
+    let low = Ask {
+        priority: -1,
+        ..ask()
+    };
+    assert!(compiled.profile.admit(&low, &full, &mut rng(1)).is_ok());
+    let default = profile(llm_d!("default.yaml"));
+    let refused = default.admit(&low, &full, &mut rng(1)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "saturation does not admit the request: priority -1, and the pool's saturation is 1.80"
+    );
+    assert!(default.admit(&ask(), &full, &mut rng(1)).is_ok());
+}
+
+/// `e0` holds the prompt and is slow, `e1` fast, `e2` between; all are at work.
+fn learned() -> Candidates {
+    let mut candidates = idle(3);
+    candidates.matched_blocks = vec![5.0, 0.0, 0.0];
+    candidates.active_requests = vec![2.0; 3];
+    candidates.kv_usage = vec![0.5; 3];
+    let expect = |wait_ms, token_ms| Forecast {
+        wait_ms,
+        prefill_ms: 100.0,
+        token_ms,
+        learned: true,
+        ..Forecast::default()
+    };
+    candidates.forecasts = vec![expect(900.0, 30.0), expect(0.0, 10.0), expect(300.0, 20.0)];
+    candidates
+}
+
+/// How often each of three wins among 300.
+fn wins(profile: &Profile, ask: &Ask<'_>, candidates: &Candidates) -> [u32; 3] {
+    let (mut rng, mut wins) = (rng(3), [0; 3]);
+    for _ in 0..300 {
+        let decision = profile.run(ask, candidates, &mut rng).expect("one remains");
+        wins[decision.preferences[0].index()] += 1;
+    }
+    wins
+}
+
+#[test]
+fn latency_goes_by_what_is_expected() {
+    let text = llm_d!("latency.yaml");
+    let profile = profile(text);
+    assert!(profile.reads_forecasts());
+    assert_eq!(
+        profile.headers(),
+        ["x-llm-d-slo-tpot-ms", "x-llm-d-slo-ttft-ms"]
+    );
+    let mut candidates = learned();
+    // Nothing asked for: the fastest is drawn most, where the default sticks to the cached one.
+    let plain = wins(&profile, &ask(), &candidates);
+    assert!(plain[1] > plain[2] && plain[2] > plain[0], "{plain:?}");
+    assert_eq!(
+        winner(&self::profile(llm_d!("default.yaml")), &ask(), &candidates),
+        0
+    );
+    let slo = |ttft: f32, tpot: f32, priority| Ask {
+        slo: Slo {
+            ttft_ms: Some(ttft),
+            tpot_ms: Some(tpot),
+        },
+        priority,
+        ..ask()
+    };
+    // Two keep it, and the one that only just does is drawn most; the third is explored now and then.
+    let asked = wins(&profile, &slo(450.0, 25.0, 0), &candidates);
+    assert!(asked[2] > asked[1] && asked[0] < 15, "{asked:?}");
+    // Sticky by the expected time: all of it is cached where it is 900 ms slower, less than 5,000.
+    candidates.matched_blocks[0] = 10.0;
+    assert_eq!(wins(&profile, &ask(), &candidates), [300, 0, 0]);
+    candidates.forecasts[0].wait_ms = 9_000.0;
+    let left = wins(&profile, &ask(), &candidates);
+    assert!(left[0] < 15, "the least chance: {left:?}");
+}
+
+#[test]
+fn who_cannot_be_answered_in_time_is_turned_away_if_it_may_be() {
+    let profile = profile(llm_d!("latency.yaml"));
+    let check = |priority, ttft_ms, edit: fn(&mut Candidates), admitted: bool| {
+        let mut candidates = learned();
+        edit(&mut candidates);
+        let slo = Slo {
+            ttft_ms,
+            tpot_ms: None,
+        };
+        let ask = Ask {
+            slo,
+            priority,
+            ..ask()
+        };
+        let result = profile.admit(&ask, &candidates, &mut rng(1));
+        assert_eq!(
+            result.is_ok(),
+            admitted,
+            "{priority} {ttft_ms:?} {result:?}"
+        );
+    };
+    check(-1, Some(50.0), |_| {}, false);
+    check(0, Some(50.0), |_| {}, true);
+    check(-1, Some(150.0), |_| {}, true);
+    check(-1, None, |_| {}, true);
+    check(-1, Some(50.0), |c| c.active_requests[2] = 0.0, true);
+    check(-1, Some(50.0), |c| c.kv_usage[0] = 0.01, true);
+    let unlearned = |c: &mut Candidates| c.forecasts[1].learned = false;
+    check(-1, Some(150.0), unlearned, false);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The scheduler as its users see it: documents in, decisions out.
 
+mod around;
 mod decide;
 mod documents;
 mod fuzz_corpus;
