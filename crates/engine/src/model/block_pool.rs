@@ -13,6 +13,8 @@ pub type BlockId = u32;
 /// content, and can be found by it, until it is taken for something else.
 #[derive(Debug)]
 pub struct BlockPool {
+    num_blocks: usize,
+    /// Of the blocks up to the highest that was ever taken: what was not used costs no memory.
     ref_counts: Vec<u32>,
     free: FreeQueue,
     resident: Resident,
@@ -27,11 +29,10 @@ impl BlockPool {
     /// A pool of `num_blocks`, the null block included, all free; records changes of the cache if asked to.
     #[must_use]
     pub fn new(num_blocks: usize, record: bool) -> Self {
-        let mut free = FreeQueue::new(num_blocks);
-        (1..num_blocks).for_each(|block| free.push_back(block as BlockId));
         Self {
-            ref_counts: vec![0; num_blocks],
-            free,
+            num_blocks,
+            ref_counts: Vec::new(),
+            free: FreeQueue::all_of(num_blocks),
             resident: Resident::new(num_blocks),
             freed_total: 0,
             record,
@@ -49,7 +50,7 @@ impl BlockPool {
     /// Share of usable blocks that somebody refers to, 0..=1.
     #[must_use]
     pub fn usage(&self) -> f64 {
-        let usable = self.ref_counts.len().saturating_sub(1);
+        let usable = self.num_blocks.saturating_sub(1);
         if usable == 0 {
             0.0
         } else {
@@ -78,7 +79,8 @@ impl BlockPool {
     /// Whether a block is free.
     #[must_use]
     pub fn is_free(&self, block: BlockId) -> bool {
-        self.ref_counts[block as usize] == 0
+        let count = self.ref_counts.get(block as usize);
+        count.is_none_or(|count| *count == 0)
     }
 
     /// Refers to found blocks once more; free ones leave the queue.
@@ -107,7 +109,11 @@ impl BlockPool {
             {
                 self.events.push(CacheEvent::Removed { hash });
             }
-            self.ref_counts[block as usize] = 1;
+            let at = block as usize;
+            if at >= self.ref_counts.len() {
+                self.ref_counts.resize(at + 1, 0);
+            }
+            self.ref_counts[at] = 1;
             table.push(block);
         }
         true
@@ -151,7 +157,7 @@ impl BlockPool {
 
     /// Forgets all content. Returns false, and does nothing, while a block is referred to.
     pub fn reset(&mut self) -> bool {
-        if self.free.len() + 1 != self.ref_counts.len() {
+        if self.free.len() + 1 != self.num_blocks {
             return false;
         }
         self.resident.clear();

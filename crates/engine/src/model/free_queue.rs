@@ -3,10 +3,16 @@
 //! A doubly linked queue threaded through block numbers: the front is taken first, any block leaves the middle in
 //! constant time. Blocks without content go in at the front, blocks whose content may be found again at the back; that
 //! makes the queue both the free list and the least-recently-used order of the cache.
+//!
+//! Blocks that were never taken stand in it as one entry, under the number of the null block, and get links when their
+//! turn comes: a pool costs what of it was used.
 
 use super::BlockId;
 
 const NONE: BlockId = BlockId::MAX;
+
+/// Stands for all blocks that were never taken, in order of their numbers.
+const NEVER_TAKEN: BlockId = 0;
 
 #[derive(Debug, Clone, Copy)]
 struct Links {
@@ -14,30 +20,36 @@ struct Links {
     next: BlockId,
 }
 
+const ALONE: Links = Links {
+    prev: NONE,
+    next: NONE,
+};
+
 /// Free blocks in the order they are taken.
 #[derive(Debug)]
 pub(super) struct FreeQueue {
+    /// Of [`NEVER_TAKEN`], then of every block that was taken before.
     links: Vec<Links>,
+    num_blocks: usize,
     head: BlockId,
     tail: BlockId,
     len: usize,
 }
 
 impl FreeQueue {
-    /// An empty queue over blocks `0..num_blocks`.
-    pub(super) fn new(num_blocks: usize) -> Self {
-        Self {
-            links: vec![
-                Links {
-                    prev: NONE,
-                    next: NONE
-                };
-                num_blocks
-            ],
+    /// All blocks but the null block, in order of their numbers.
+    pub(super) fn all_of(num_blocks: usize) -> Self {
+        let mut queue = Self {
+            links: vec![ALONE],
+            num_blocks,
             head: NONE,
             tail: NONE,
-            len: 0,
+            len: num_blocks.saturating_sub(1),
+        };
+        if queue.len > 0 {
+            (queue.head, queue.tail) = (NEVER_TAKEN, NEVER_TAKEN);
         }
+        queue
     }
 
     pub(super) fn len(&self) -> usize {
@@ -68,23 +80,37 @@ impl FreeQueue {
     }
 
     pub(super) fn pop_front(&mut self) -> Option<BlockId> {
-        let block = self.head;
-        (block != NONE).then(|| {
-            self.remove(block);
-            block
-        })
+        match self.head {
+            NONE => None,
+            NEVER_TAKEN => Some(self.take_next_new()),
+            block => {
+                self.remove(block);
+                Some(block)
+            }
+        }
     }
 
-    /// Takes out a block that must be in the queue.
+    /// The first block that was never taken; there must be one.
+    fn take_next_new(&mut self) -> BlockId {
+        let block = self.links.len() as BlockId;
+        self.links.push(ALONE);
+        self.len -= 1;
+        if self.links.len() >= self.num_blocks {
+            self.unlink(NEVER_TAKEN);
+        }
+        block
+    }
+
+    /// Takes out a block that must be in the queue and was taken before.
     pub(super) fn remove(&mut self, block: BlockId) {
-        let Links { prev, next } = self.links[block as usize];
+        self.unlink(block);
+        self.len -= 1;
+    }
+
+    fn unlink(&mut self, block: BlockId) {
+        let Links { prev, next } = std::mem::replace(&mut self.links[block as usize], ALONE);
         self.set_next(prev, next);
         self.set_prev(next, prev);
-        self.links[block as usize] = Links {
-            prev: NONE,
-            next: NONE,
-        };
-        self.len -= 1;
     }
 
     /// Sets what follows `block`; the head of the queue follows nothing.
@@ -109,12 +135,22 @@ impl FreeQueue {
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = BlockId> + '_ {
         let mut at = self.head;
-        std::iter::from_fn(move || {
+        let linked = std::iter::from_fn(move || {
             let block = at;
             (block != NONE).then(|| {
                 at = self.links[block as usize].next;
                 block
             })
+        });
+        linked.flat_map(|block| match block {
+            NEVER_TAKEN => self.links.len() as BlockId..self.num_blocks as BlockId,
+            block => block..block + 1,
         })
+    }
+
+    /// Rows that memory is kept for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.links.capacity()
     }
 }

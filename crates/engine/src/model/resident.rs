@@ -3,7 +3,8 @@
 //! Usually one. Two requests that computed the same content side by side each keep their own block under one name; a
 //! lookup answers the one stored first. The copies of a name form a list threaded through block numbers, so that storing
 //! and dropping take constant time however many there are. The table itself holds block numbers only and compares names
-//! where they lie, beside the links: at a hundred thousand blocks, what it costs is the memory it touches.
+//! where they lie, beside the links: at a hundred thousand blocks, what it costs is the memory it touches. It grows with
+//! the blocks that have held something.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -26,10 +27,21 @@ const EMPTY: Content = Content {
     next: NONE,
 };
 
+/// Blocks that room is made for at first.
+const LEAST_ROOM: usize = 64;
+
+/// Where the name of a block goes in the table.
+fn key(contents: &[Content], block: BlockId) -> u64 {
+    let hash = contents[block as usize].hash;
+    hash.map_or(0, |hash| hash.table_key())
+}
+
 /// Names of blocks and blocks of names.
 #[derive(Debug)]
 pub(super) struct Resident {
+    /// Of the blocks up to the highest that ever held something, and some more.
     contents: Vec<Content>,
+    num_blocks: usize,
     /// The first copy of each name.
     firsts: HashTable<BlockId>,
     len: usize,
@@ -37,13 +49,28 @@ pub(super) struct Resident {
 
 impl Resident {
     pub(super) fn new(num_blocks: usize) -> Self {
-        // Half as much again: a full cache removes a name for each it adds, and near its limit a table of this kind
-        // would spend its time cleaning up after removals.
         Self {
-            contents: vec![EMPTY; num_blocks],
-            firsts: HashTable::with_capacity(num_blocks + num_blocks / 2),
+            contents: Vec::new(),
+            num_blocks,
+            firsts: HashTable::new(),
             len: 0,
         }
+    }
+
+    /// Makes room for `block`, and for as many again as there are.
+    fn reach(&mut self, block: BlockId) {
+        let block = block as usize;
+        if block < self.contents.len() {
+            return;
+        }
+        let twice = (self.contents.len() * 2).clamp(LEAST_ROOM, self.num_blocks.max(LEAST_ROOM));
+        self.contents.resize(twice.max(block + 1), EMPTY);
+        // Half as much again: a full cache removes a name for each it adds, and near its limit a table of this kind
+        // would spend its time cleaning up after removals.
+        let room = self.contents.len() + self.contents.len() / 2;
+        let contents = &self.contents;
+        self.firsts
+            .reserve(room - self.firsts.len(), |&block| key(contents, block));
     }
 
     /// Blocks that hold named content.
@@ -63,18 +90,16 @@ impl Resident {
     }
 
     pub(super) fn is_named(&self, block: BlockId) -> bool {
-        self.contents[block as usize].hash.is_some()
+        let content = self.contents.get(block as usize);
+        content.is_some_and(|content| content.hash.is_some())
     }
 
     /// Names a block that has no name.
     pub(super) fn store(&mut self, block: BlockId, hash: BlockHash) {
+        self.reach(block);
         let contents = &self.contents;
         let same = |&other: &BlockId| contents[other as usize].hash == Some(hash);
-        let key = |&other: &BlockId| {
-            contents[other as usize]
-                .hash
-                .map_or(0, |hash| hash.table_key())
-        };
+        let key = |&other: &BlockId| key(contents, other);
         let mut content = Content {
             hash: Some(hash),
             prev: block,
@@ -97,7 +122,7 @@ impl Resident {
 
     /// Takes a block's name away and returns it, if it had one.
     pub(super) fn drop_block(&mut self, block: BlockId) -> Option<BlockHash> {
-        let Content { hash, prev, next } = self.contents[block as usize];
+        let Content { hash, prev, next } = *self.contents.get(block as usize)?;
         let hash = hash?;
         if self.contents[prev as usize].next == NONE {
             self.drop_first(block, &hash, prev, next);
@@ -139,5 +164,11 @@ impl Resident {
         self.contents.fill(EMPTY);
         self.firsts.clear();
         self.len = 0;
+    }
+
+    /// Rows that memory is kept for.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.contents.capacity()
     }
 }
