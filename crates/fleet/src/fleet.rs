@@ -116,6 +116,17 @@ impl Fleet {
         }
     }
 
+    /// What to call when there is something to write again after [`Fleet::arm_index`]; it is called on the thread of a
+    /// request, for instance, and must not wait.
+    pub fn on_index_work(&self, ring: impl Fn() + Send + Sync + 'static) {
+        self.index.on_work(ring);
+    }
+
+    /// Asks to be called, once, when there is something to write; false if there is already.
+    pub fn arm_index(&self) -> bool {
+        self.index.arm()
+    }
+
     /// Applies pending index writes, at most `limit`; returns how many. A write costs up to milliseconds for a
     /// prompt of 100k tokens: call from a thread of its own, every few milliseconds, never from a request.
     pub fn write_index(&self, limit: usize) -> usize {

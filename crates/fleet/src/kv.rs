@@ -167,6 +167,8 @@ impl Fleet {
     /// any sequence.
     pub fn clear_kv(&self, slot: Slot) {
         self.exact_writer.lock().clear(slot);
+        // Its memory comes back as the writer sweeps it.
+        self.index.ring();
     }
 
     pub(crate) fn set_kv_mode(&self, slot: Slot, mode: KvMode, now: Duration) {

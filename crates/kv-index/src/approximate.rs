@@ -189,7 +189,7 @@ impl ApproximateIndex {
     /// another generation comes to the slot.
     pub fn set_capacity(&self, slot: Slot, blocks: u32) {
         if self.shared.lanes.write().set_capacity(slot, blocks) {
-            self.shared.chores.store(true, Ordering::Release);
+            self.shared.set_chores();
         }
     }
 
@@ -199,7 +199,7 @@ impl ApproximateIndex {
     /// becomes of them. Nothing happens if a newer generation lives in the slot.
     pub fn clear(&self, slot: Slot) {
         self.shared.lanes.write().clear(slot);
-        self.shared.chores.store(true, Ordering::Release);
+        self.shared.set_chores();
     }
 
     /// Applies queued operations, at most `limit`; returns how many. One caller at a time does the work,
@@ -210,6 +210,23 @@ impl ApproximateIndex {
     /// others wait for.
     pub fn apply_pending(&self, limit: usize) -> usize {
         self.shared.apply_pending(limit)
+    }
+
+    /// What to call when there is work again after [`ApproximateIndex::arm`]; it is called on the thread that has the
+    /// work, a request's for instance, and must not wait. The last one set counts.
+    pub fn on_work(&self, ring: impl Fn() + Send + Sync + 'static) {
+        self.shared.bell.set(Box::new(ring));
+    }
+
+    /// Asks to be called, once, when there is something to apply; false if there is already, and nobody need wait.
+    pub fn arm(&self) -> bool {
+        self.shared.bell.arm();
+        self.shared.is_idle()
+    }
+
+    /// Calls whoever waits for work here: there is some beside this index.
+    pub fn ring(&self) {
+        self.shared.bell.ring();
     }
 
     /// What is held now. Takes a walk over all slots.
@@ -242,7 +259,7 @@ impl ApproximateIndex {
         let mut lanes = self.shared.lanes.write();
         let lane = lanes.open(slot, self.shared.config.default_capacity_blocks)?;
         // It may have taken the place of an older generation.
-        self.shared.chores.store(true, Ordering::Release);
+        self.shared.set_chores();
         Some((RwLockWriteGuard::downgrade(lanes), lane))
     }
 }

@@ -48,6 +48,7 @@
 //! Nothing here does I/O, reads a clock or draws a random number.
 
 mod approximate;
+mod bell;
 mod chain;
 pub mod exact;
 mod holders;

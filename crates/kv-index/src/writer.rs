@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crossbeam_queue::ArrayQueue;
 use parking_lot::{Mutex, RwLock};
 
+use crate::bell::Bell;
 use crate::holders::LaneIndex;
 use crate::lane_log::{LaneLog, LaneView};
 use crate::lanes::{LaneId, Lanes};
@@ -53,7 +54,8 @@ pub(crate) struct Shared {
     pub(crate) log_bytes: AtomicUsize,
     pub(crate) evicted_blocks: AtomicU64,
     /// A capacity changed or a lane was cleared.
-    pub(crate) chores: AtomicBool,
+    chores: AtomicBool,
+    pub(crate) bell: Bell,
     writer: Mutex<Writer>,
 }
 
@@ -75,6 +77,7 @@ impl Shared {
             log_bytes: AtomicUsize::new(0),
             evicted_blocks: AtomicU64::new(0),
             chores: AtomicBool::new(false),
+            bell: Bell::default(),
             writer: Mutex::default(),
             config,
         }
@@ -89,9 +92,27 @@ impl Shared {
             self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(op);
         }
-        self.queue.push(op).inspect_err(|_| {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        })
+        match self.queue.push(op) {
+            Ok(()) => {
+                self.bell.ring();
+                Ok(())
+            }
+            Err(op) => {
+                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Err(op)
+            }
+        }
+    }
+
+    /// A capacity changed, or a lane was cleared: there is something to tidy up.
+    pub(crate) fn set_chores(&self) {
+        self.chores.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// Whether nothing waits for the writer.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && !self.chores.load(Ordering::Acquire)
     }
 
     /// Does up to `limit` steps; returns how many there were. 0 at once if another caller is at it.

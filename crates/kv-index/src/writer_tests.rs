@@ -88,7 +88,7 @@ proptest! {
                 0 => cut(&shared, lanes[lane], &chain, number),
                 1 => {
                     shared.lanes.write().set_capacity(Slot::new(lane as u16, 0), number as u32 * 3);
-                    shared.chores.store(true, std::sync::atomic::Ordering::Release);
+                    shared.set_chores();
                 }
                 _ => hold(&shared, lanes[lane], &chain),
             }
@@ -108,7 +108,7 @@ proptest! {
         }
         // A clear, and the sweep behind it, gives every byte back.
         (0..3).for_each(|index| shared.lanes.write().clear(Slot::new(index, 0)));
-        shared.chores.store(true, std::sync::atomic::Ordering::Release);
+        shared.set_chores();
         shared.apply_pending(usize::MAX);
         prop_assert_eq!(shared.log_bytes.load(std::sync::atomic::Ordering::Relaxed), 0);
         prop_assert!(shared.store.bytes() < 8 * 1024);

@@ -88,3 +88,38 @@ fn threads_see_what_is_there() {
     assert_eq!((stats.pending_ops, stats.dropped_ops), (0, 0));
     assert!(stats.held_blocks > 0);
 }
+
+/// A writer that sleeps until it is called misses nothing, whenever the call comes.
+#[test]
+fn a_sleeping_writer_is_called() {
+    let index = ApproximateIndex::new(IndexConfig {
+        max_bytes: 64 << 20,
+        default_capacity_blocks: 1 << 20,
+        queue_ops: 1 << 16,
+    });
+    let (call, calls) = std::sync::mpsc::sync_channel(1);
+    index.on_work(move || {
+        // Full means that it was called already.
+        let _ = call.try_send(());
+    });
+    let (index, done) = (&index, &AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            while !done.load(Ordering::Acquire) {
+                if index.arm() {
+                    calls.recv().unwrap();
+                }
+                while index.apply_pending(16) > 0 {}
+            }
+        });
+        for round in 0..ROUNDS {
+            index.confirm(index.place(Slot::new(0, 0), &chain(0, round)));
+            // Nobody else calls: what was missed once stays.
+            while index.stats().pending_ops > 0 {
+                std::thread::yield_now();
+            }
+        }
+        done.store(true, Ordering::Release);
+        index.clear(Slot::new(0, 0));
+    });
+}

@@ -11,19 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::discovery::{self, static_list};
+use crate::index_writer;
 use crate::kv_events::Listener;
 use crate::membership::Membership;
 use crate::watched::Shared;
 use crate::{Clock, PoolConfig, PoolError};
 
-/// How often the fleet ends ejections and works off index writes.
+/// How often the fleet ends ejections.
 const TICK_EVERY: Duration = Duration::from_millis(100);
-
-/// Pause of the index writer when nothing is left to write.
-const WRITE_EVERY: Duration = Duration::from_millis(5);
-
-/// Index writes between two looks at whether to stop.
-const WRITES_AT_ONCE: usize = 256;
 
 /// The running feeds of one pool; they end with the token given to [`Feeds::start`], not with this value.
 pub struct Feeds {
@@ -86,7 +81,10 @@ impl Feeds {
         let (shared, stopped) = (Arc::clone(&self.shared), stop.clone());
         tracker.spawn(async move { stopped.run_until_cancelled(tick(&shared)).await });
         let (shared, stopped) = (Arc::clone(&self.shared), stop.clone());
-        tracker.spawn_blocking(move || write_index(&shared, &stopped));
+        tracker.spawn(async move {
+            let writing = index_writer::run(&shared.fleet, &stopped);
+            stopped.run_until_cancelled(writing).await;
+        });
     }
 
     /// Replaces the static list (a reload, or replicas that `up` started or gave up): what is not in it leaves.
@@ -131,15 +129,5 @@ async fn tick(shared: &Shared) {
     loop {
         every.tick().await;
         shared.fleet.tick(shared.clock.now());
-    }
-}
-
-/// Keeps the prefix index current on a thread of its own: one write of a long prompt takes milliseconds, which no
-/// request may wait for.
-fn write_index(shared: &Shared, stop: &CancellationToken) {
-    while !stop.is_cancelled() {
-        if shared.fleet.write_index(WRITES_AT_ONCE) == 0 {
-            std::thread::park_timeout(WRITE_EVERY);
-        }
     }
 }

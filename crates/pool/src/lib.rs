@@ -12,6 +12,7 @@ mod error;
 mod feeds;
 mod health;
 mod http;
+mod index_writer;
 mod kv_events;
 mod membership;
 mod models;

@@ -4,6 +4,7 @@
 
 mod files;
 mod health;
+mod index;
 mod models;
 mod scale;
 mod scrape;
