@@ -131,6 +131,7 @@ impl Fleet {
         if let Some(blocks) = capacity {
             self.index.set_capacity(slot, blocks);
         }
+        self.relieved();
     }
 
     /// Bytes per token of the first model the endpoint lists; its adapters share the tokenizer.
@@ -213,8 +214,11 @@ impl Fleet {
     /// Membership and health go out in one piece. The lock is held while the piece is swapped in, so that an older
     /// one can never replace a newer.
     pub(crate) fn publish(&self, _now: Duration) {
-        let members = self.members.lock();
-        self.view
-            .store(Arc::new(View::of(members.views(&self.config))));
+        {
+            let members = self.members.lock();
+            self.view
+                .store(Arc::new(View::of(members.views(&self.config))));
+        }
+        self.relieved();
     }
 }

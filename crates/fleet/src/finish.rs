@@ -7,7 +7,7 @@ use std::time::Duration;
 use kv_index::BLOCK_BYTES;
 
 use crate::learn::{faded, observe_decode, observe_prefill};
-use crate::{End, Failure, Fleet, Outcome, Reservation, SlotState};
+use crate::{End, Failure, Fleet, Outcome, Part, Reservation, SlotState};
 
 impl Fleet {
     /// The first byte of a successful (2xx) response body is about to be passed on: prefill is over, what the
@@ -19,10 +19,10 @@ impl Fleet {
         reservation.first_byte_at = Some(now);
         let ttft = now.saturating_sub(reservation.picked_at);
         let state = Arc::clone(&reservation.state);
-        let streamed = reservation.stream;
+        let streamed = reservation.stream && reservation.part.prefills();
         let booked = &mut reservation.booked;
         (state.forecast).first_byte(&self.pool_rates, booked, streamed, ttft, now);
-        if reservation.stream {
+        if streamed {
             SlotState::give_back(
                 &reservation.state.gauges.queued_tokens,
                 u64::from(reservation.uncached_tokens),
@@ -62,8 +62,10 @@ impl Fleet {
         let answer = whole_answer(&reservation, outcome, now);
         (state.forecast).finished(&self.pool_rates, &reservation.booked, answer);
         if confirmed {
-            self.learn_output(&reservation, outcome, now);
-            self.learn(&reservation, outcome);
+            if reservation.part.answers() {
+                self.learn_output(&reservation, outcome, now);
+                self.learn(&reservation, outcome);
+            }
         } else {
             for placement in &reservation.placements {
                 self.index.forget(placement.clone());
@@ -72,7 +74,10 @@ impl Fleet {
                 self.exact.forget(sent);
             }
         }
-        self.judge(&reservation, outcome.end, now);
+        if reservation.part.answers() {
+            self.judge(&reservation, outcome.end, now);
+        }
+        self.relieved();
     }
 
     /// How long answers are, and how fast they come here.
@@ -129,6 +134,10 @@ impl Fleet {
                 reservation.stream_bytes,
                 usage.prompt_tokens,
             );
+        }
+        if reservation.part == Part::Decode {
+            // What it calls cached was computed elsewhere and sent over.
+            return;
         }
         let Some(cached) = outcome.usage.and_then(|usage| usage.cached_tokens) else {
             counters.unreported_requests.fetch_add(1, Relaxed);

@@ -1,7 +1,7 @@
 //! Where does the state live?
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,7 +36,11 @@ pub struct Fleet {
     pub(crate) output_tokens: AtomicF64,
     /// Picks ever, over all endpoints.
     pub(crate) sequence: AtomicU64,
+    relief: OnceLock<Relief>,
 }
+
+/// Told that load or membership may have changed for the better.
+type Relief = Box<dyn Fn() + Send + Sync>;
 
 impl Fleet {
     pub fn new(config: FleetConfig, profile: Profile) -> Self {
@@ -66,6 +70,20 @@ impl Fleet {
             pool_rates: PoolRates::default(),
             output_tokens: AtomicF64::default(),
             sequence: AtomicU64::new(0),
+            relief: OnceLock::new(),
+        }
+    }
+
+    /// Has `told` called after every end of an attempt, every scrape and every change of membership or health, for whoever
+    /// waits for room. Once only; it must not call back into what changes the fleet.
+    pub fn on_relief(&self, told: Box<dyn Fn() + Send + Sync>) {
+        // A second one waits for nothing that the first is not told of.
+        let _ = self.relief.set(told);
+    }
+
+    pub(crate) fn relieved(&self) {
+        if let Some(told) = self.relief.get() {
+            told();
         }
     }
 

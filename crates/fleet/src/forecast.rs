@@ -309,6 +309,7 @@ impl Forecast {
             token_ms: (decode_factor * (base + per_context * context)) as f32,
             waiting: lane.open.len() as f32,
             busy: lane.busy(micros(now)) as f32,
+            learned: pool.late_us() > 0.0,
         }
     }
 

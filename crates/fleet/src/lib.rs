@@ -19,8 +19,10 @@ mod kv;
 mod learn;
 mod member;
 mod observe;
+mod part;
 mod pick;
 mod report;
+mod saturation;
 mod slot_state;
 mod view;
 
@@ -29,6 +31,7 @@ pub use config::FleetConfig;
 pub use event::{End, Event, Failure, Outcome};
 pub use fleet::Fleet;
 pub use kv::{KvMode, KvReport};
+pub use part::Part;
 pub use pick::{Explanation, Pick, Request, Reservation};
 pub use report::{EndpointReport, FleetReport, PredictionReport};
 pub use slot_state::{ScrapeMark, SlotState};

@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use kv_index::exact::{ExactMatches, Sent, TokenChain};
 use kv_index::{BLOCK_BYTES, Chain, Matches, Placement, Slot};
-use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng};
+use scheduler::{Ask, Candidates, Decision, NoEndpoint, Rng, Slo};
 
 use crate::forecast::{Booked, Work};
 use crate::learn::DEFAULT_BYTES_PER_TOKEN;
+use crate::part::Claimed;
 use crate::slot_state::micros;
 use crate::view::Seat;
-use crate::{Fleet, KvMode, SlotState, View};
+use crate::{Fleet, KvMode, Part, SlotState, View};
 
 /// How often a pick is decided anew because load moved at its winner meanwhile. Each time means that another
 /// pick or end went through, so the bound is met only by as many threads at once.
-const RESCORES: usize = 64;
+pub(crate) const RESCORES: usize = 64;
 
 /// A request, as the fleet sees it.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,10 @@ pub struct Request<'a> {
     /// Endpoints already tried.
     pub exclude: &'a [Slot],
     pub explain: bool,
+    /// Of the objective it names; 0 where it names none.
+    pub priority: i32,
+    /// It holds a picture, a sound or a film.
+    pub media: bool,
 }
 
 /// Load held at one endpoint for one attempt. Must be given back through [`Fleet::finish`] exactly once.
@@ -48,6 +53,7 @@ pub struct Request<'a> {
 #[must_use = "give it back through Fleet::finish"]
 pub struct Reservation {
     pub slot: Slot,
+    pub part: Part,
     pub state: Arc<SlotState>,
     pub model: Arc<str>,
     pub stream: bool,
@@ -81,6 +87,9 @@ pub struct Reservation {
 pub struct Pick {
     pub decision: Decision,
     pub reservation: Reservation,
+    /// Stages done elsewhere; each is given back through [`Fleet::finish_stage`] at the answer's first byte, or when there
+    /// will be none.
+    pub beside: Vec<Reservation>,
 }
 
 /// A decision that reserved nothing.
@@ -98,7 +107,7 @@ pub struct Explanation {
 
 /// What the request weighs, before any endpoint is looked at.
 #[derive(Clone, Copy)]
-struct Size {
+pub(crate) struct Size {
     stream_bytes: u64,
     prompt_tokens: f64,
     bytes_per_token: f64,
@@ -110,18 +119,20 @@ struct Size {
     /// Its tokens are known, so that exact matches hold for it.
     tokenized: bool,
     tier_credits: [f32; 3],
+    /// Of [`scheduler::LatencyWiring`].
+    slo_buffer: f32,
 }
 
 /// Buffers that live as long as their thread, so that a pick allocates nothing per endpoint.
 #[derive(Default)]
-struct Scratch {
-    candidates: Candidates,
+pub(crate) struct Scratch {
+    pub(crate) candidates: Candidates,
     matches: Matches,
     exact: ExactMatches,
 }
 
 impl Scratch {
-    fn found(&self) -> Found<'_> {
+    pub(crate) fn found(&self) -> Found<'_> {
         Found {
             approximate: &self.matches,
             exact: &self.exact,
@@ -131,7 +142,7 @@ impl Scratch {
 
 /// What was found of one request, in both indexes.
 #[derive(Clone, Copy)]
-struct Found<'a> {
+pub(crate) struct Found<'a> {
     approximate: &'a Matches,
     exact: &'a ExactMatches,
 }
@@ -157,18 +168,35 @@ impl Fleet {
             for attempt in 0..=RESCORES {
                 self.gather(&view, request, size, now, scratch)?;
                 let ask = ask(request, size, now);
-                let decision = profile.run(&ask, &scratch.candidates, rng)?;
+                if attempt == 0 {
+                    profile.admit(&ask, &scratch.candidates, rng)?;
+                }
+                let mut decision = profile.run(&ask, &scratch.candidates, rng)?;
                 let row = row_of(&view, &scratch.candidates, decision.preferences[0]);
                 let seat = &view.seats[scratch.candidates.rows[row] as usize];
                 let expected = scratch.candidates.active_requests[row] as u64;
                 if !claim(&seat.state, expected, attempt == RESCORES) {
                     continue;
                 }
-                let reservation = self.reserved(seat, request, size, scratch.found(), now);
                 profile.picked(&ask, &scratch.candidates, row);
+                let mut beside = Vec::new();
+                if !profile.stages().is_empty() {
+                    let slot = seat.slot;
+                    let claimed = Claimed {
+                        view: &view,
+                        request,
+                        size,
+                        slot,
+                        now,
+                    };
+                    (decision.beside, beside) = self.pick_stages(&profile, &claimed, scratch, rng);
+                }
+                let part = Part::left_by(&decision.beside);
+                let reservation = self.reserved(seat, request, size, scratch.found(), part, now);
                 return Ok(Pick {
                     decision,
                     reservation,
+                    beside,
                 });
             }
             Err(NoEndpoint::Exhausted)
@@ -178,15 +206,7 @@ impl Fleet {
     /// Reserves `slot` (a later preference, or a sticky endpoint) without deciding; `None` when it is not
     /// ready or gone.
     pub fn reserve(&self, request: &Request<'_>, slot: Slot, now: Duration) -> Option<Reservation> {
-        let view = self.view.load();
-        view.get(slot)
-            .filter(|endpoint| endpoint.health.is_ready())?;
-        let seat = view.seat(slot)?;
-        self.with_size(request, |request, size, scratch| {
-            self.look_up(&view, request, scratch);
-            claim(&seat.state, 0, true);
-            Some(self.reserved(seat, request, size, scratch.found(), now))
-        })
+        self.reserve_part(request, slot, Part::Whole, now)
     }
 
     /// Decides without reserving, recording or sending anything; all candidates' reasons are kept.
@@ -206,8 +226,11 @@ impl Fleet {
                 explain: true,
                 ..ask(request, size, now)
             };
-            let decision = self.profile.load().run(&ask, &scratch.candidates, rng)?;
+            let profile = self.profile.load();
+            profile.admit(&ask, &scratch.candidates, rng)?;
+            let mut decision = profile.run(&ask, &scratch.candidates, rng)?;
             let row = row_of(&view, &scratch.candidates, decision.preferences[0]);
+            decision.beside = self.explain_stages(&profile, &ask, &scratch.candidates, row, rng);
             Ok(Explanation {
                 prompt_tokens: size.prompt_tokens as u32,
                 predicted_cached_tokens: scratch.candidates.matched_tokens[row] as u32,
@@ -219,7 +242,7 @@ impl Fleet {
     }
 
     /// Calls `with` with the request as far as it is looked up, its size, and this thread's buffers.
-    fn with_size<T>(
+    pub(crate) fn with_size<T>(
         &self,
         request: &Request<'_>,
         with: impl FnOnce(&Request<'_>, Size, &mut Scratch) -> T,
@@ -267,6 +290,7 @@ impl Fleet {
             fixed_block_tokens: (!prefix.auto_tune).then_some(prefix.block_size_tokens.max(1)),
             tokenized: counted > 0,
             tier_credits: self.config.tier_credits,
+            slo_buffer: self.config.wiring.latency.slo_buffer,
         }
     }
 
@@ -292,7 +316,7 @@ impl Fleet {
         )
     }
 
-    fn look_up(&self, view: &View, request: &Request<'_>, scratch: &mut Scratch) {
+    pub(crate) fn look_up(&self, view: &View, request: &Request<'_>, scratch: &mut Scratch) {
         scratch.matches.reset(view.row_of.len());
         scratch.exact.reset(view.row_of.len());
         for chain in request.token_chains {
@@ -304,7 +328,7 @@ impl Fleet {
     }
 
     /// Fills the candidate columns with every ready, untried endpoint that serves the model.
-    fn gather(
+    pub(crate) fn gather(
         &self,
         view: &Arc<View>,
         request: &Request<'_>,
@@ -378,12 +402,13 @@ impl Fleet {
     }
 
     /// Books everything but `active_requests`, which [`claim`] has booked already.
-    fn reserved(
+    pub(crate) fn reserved(
         &self,
         seat: &Seat,
         request: &Request<'_>,
         size: Size,
         found: Found<'_>,
+        part: Part,
         now: Duration,
     ) -> Reservation {
         let state = &seat.state;
@@ -392,13 +417,13 @@ impl Fleet {
         let exact = size.tokenized && seat.exact;
         let prompt_tokens = size.prompt_tokens as u32;
         let cached_tokens = (cached as u32).min(prompt_tokens);
-        let uncached_tokens = prompt_tokens - cached_tokens;
-        let context_tokens = prompt_tokens.saturating_add(
-            request
-                .max_tokens
-                .unwrap_or(0)
-                .min(MAX_EXPECTED_OUTPUT_TOKENS),
-        );
+        let uncached_tokens = match part.prefills() {
+            true => prompt_tokens - cached_tokens,
+            false => 0,
+        };
+        let max_tokens = request.max_tokens.filter(|_| part.answers());
+        let context_tokens =
+            prompt_tokens.saturating_add(max_tokens.unwrap_or(0).min(MAX_EXPECTED_OUTPUT_TOKENS));
         let queued_tokens_before = gauges.queued_tokens(micros(now)) as u64;
         gauges
             .last_pick
@@ -407,8 +432,10 @@ impl Fleet {
         gauges
             .context_tokens
             .fetch_add(u64::from(context_tokens), Relaxed);
-        let output_tokens =
-            (self.config.wiring.inflight).output_tokens(prompt_tokens, request.max_tokens);
+        let output_tokens = match part.answers() {
+            true => (self.config.wiring.inflight).output_tokens(prompt_tokens, max_tokens),
+            false => 0,
+        };
         let load_tokens = u64::from(uncached_tokens) + u64::from(output_tokens);
         gauges.active_tokens.fetch_add(load_tokens, Relaxed);
         if request.stream {
@@ -420,6 +447,7 @@ impl Fleet {
         }
         Reservation {
             slot: seat.slot,
+            part,
             state: Arc::clone(state),
             model: Arc::from(request.model),
             stream: request.stream,
@@ -433,7 +461,10 @@ impl Fleet {
             context_tokens,
             booked: state.forecast.picked(
                 &self.pool_rates,
-                Work::of(f64::from(prompt_tokens), f64::from(cached_tokens)),
+                Work::of(
+                    f64::from(prompt_tokens),
+                    f64::from(prompt_tokens - uncached_tokens),
+                ),
                 u64::from(context_tokens),
                 now,
             ),
@@ -441,12 +472,13 @@ impl Fleet {
             placements: request
                 .chains
                 .iter()
+                .filter(|_| part.holds_prompt())
                 .map(|chain| self.index.place(seat.slot, chain))
                 .collect(),
             stream_bytes: size.stream_bytes,
             matched_blocks: matched_blocks as u32,
             exact,
-            sent: self.expected(seat, request, exact, now),
+            sent: self.expected(seat, request, exact && part.holds_prompt(), now),
         }
     }
 }
@@ -465,7 +497,7 @@ fn modes(view: &View, candidates: &Candidates) -> Vec<(Slot, KvMode)> {
 const MAX_EXPECTED_OUTPUT_TOKENS: u32 = 1024;
 
 /// Adds one request to the endpoint if it still has `expected`, or in any case when `force`.
-fn claim(state: &SlotState, expected: u64, force: bool) -> bool {
+pub(crate) fn claim(state: &SlotState, expected: u64, force: bool) -> bool {
     if force {
         state.gauges.active_requests.fetch_add(1, Relaxed);
         return true;
@@ -477,19 +509,22 @@ fn claim(state: &SlotState, expected: u64, force: bool) -> bool {
         .is_ok()
 }
 
-fn ask<'a>(request: &Request<'a>, size: Size, now: Duration) -> Ask<'a> {
+pub(crate) fn ask<'a>(request: &Request<'a>, size: Size, now: Duration) -> Ask<'a> {
     Ask {
         model: request.model,
         prompt_tokens: size.prompt_tokens as f32,
         total_blocks: size.total_blocks as f32,
         expected_output_tokens: size.output_tokens as f32,
         headers: request.headers,
+        priority: request.priority,
+        slo: Slo::told(request.headers, size.slo_buffer),
+        media: request.media,
         now,
         explain: request.explain,
     }
 }
 
-fn row_of(view: &View, candidates: &Candidates, slot: Slot) -> usize {
+pub(crate) fn row_of(view: &View, candidates: &Candidates, slot: Slot) -> usize {
     let in_view = view.row_of.get(slot.index()).copied().flatten();
     // Candidates are gathered in the view's order.
     let found = in_view.and_then(|row| candidates.rows.binary_search(&row).ok());

@@ -6,4 +6,5 @@ mod health; // who may be picked
 mod kv; // whose word matches rest on
 mod membership; // who is there, and for which model
 mod spread; // where requests go
+mod stages;
 mod support;
