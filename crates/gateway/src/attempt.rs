@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use engine_api::usage::Usage;
-use fleet::{End, Failure, Fleet, Outcome, Reservation};
+use fleet::{End, Failure, Fleet, Outcome, Part, Reservation};
+use http::HeaderValue;
 use kv_index::Slot;
 use pool::Clock;
 
@@ -13,6 +14,8 @@ pub(crate) struct Attempt {
     clock: Clock,
     /// `None` once the outcome was told.
     reservation: Option<Reservation>,
+    /// Stages done elsewhere; each over with the first byte.
+    beside: Vec<Reservation>,
     slot: Slot,
     predicted_cached_tokens: u32,
     pub(crate) usage: Option<Usage>,
@@ -26,7 +29,33 @@ impl Attempt {
             slot: reservation.slot,
             predicted_cached_tokens: reservation.predicted_cached_tokens,
             reservation: Some(reservation),
+            beside: Vec::new(),
             usage: None,
+        }
+    }
+
+    /// The same with stages at other endpoints.
+    pub(crate) fn with(mut self, beside: Vec<Reservation>) -> Self {
+        self.beside = beside;
+        self
+    }
+
+    /// What tells the endpoint who does which stage.
+    pub(crate) fn stage_headers(&self) -> Vec<(&'static str, HeaderValue)> {
+        let view = self.fleet.view();
+        let stages = self.beside.iter().filter_map(|reservation| {
+            let Part::Stage(stage) = reservation.part else {
+                return None;
+            };
+            let address = &view.get(reservation.slot)?.spec.address;
+            Some((stage.header(), HeaderValue::from_str(address).ok()?))
+        });
+        stages.collect()
+    }
+
+    fn end_stages(&mut self, began: bool) {
+        for stage in self.beside.drain(..) {
+            self.fleet.finish_stage(stage, began, self.clock.now());
         }
     }
 
@@ -43,6 +72,7 @@ impl Attempt {
         let now = self.clock.now();
         if let Some(reservation) = &mut self.reservation {
             self.fleet.first_byte(reservation, now);
+            self.end_stages(true);
         }
     }
 
@@ -62,6 +92,7 @@ impl Attempt {
 
     /// Tells the outcome; later calls are nothing.
     fn settle(&mut self, end: End) {
+        self.end_stages(false);
         if let Some(reservation) = self.reservation.take() {
             let outcome = Outcome {
                 end,

@@ -10,6 +10,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use scheduler::NoEndpoint;
 
+use crate::flow::Rejected;
 use crate::reply::Reply;
 
 /// Why the gateway answers a request itself.
@@ -33,6 +34,18 @@ pub(crate) enum Refusal {
     Unauthorized,
     #[error("the model `{model}` does not exist; known models: {}", listed(known))]
     UnknownModel { model: String, known: Vec<String> },
+    /// No list that could be read has it, but some pool's could not be read yet.
+    #[error(
+        "no endpoint is ready that could serve the model `{model}`; known models: {}; those of pool {pool} are not \
+         known yet",
+        listed(known)
+    )]
+    UnseenModel {
+        model: String,
+        known: Vec<String>,
+        pool: String,
+        retry_after_seconds: u64,
+    },
     #[error("no stored response has the id `{id}`")]
     UnknownResponse { id: String },
     #[error(
@@ -62,6 +75,11 @@ pub(crate) enum Refusal {
         reason: NoEndpoint,
         retry_after_seconds: u64,
     },
+    #[error("{}", queue_words(*why))]
+    Queue {
+        why: Rejected,
+        retry_after_seconds: u64,
+    },
     /// Every endpoint that was tried failed before a byte; the last one like this.
     #[error("{}{}", all_failed(*last), not_again(*kept_bytes))]
     AllFailed {
@@ -72,6 +90,14 @@ pub(crate) enum Refusal {
     },
     #[error("the request took longer than {limit_ms} ms")]
     TotalTimeout { limit_ms: u64 },
+}
+
+fn queue_words(why: Rejected) -> &'static str {
+    match why {
+        Rejected::Full => "too many requests wait for this pool; try again",
+        Rejected::Expired => "the pool had no room for this request in the time that it may wait",
+        Rejected::NobodyReady => "no endpoint of the pool is ready",
+    }
 }
 
 fn listed(known: &[String]) -> String {
@@ -123,10 +149,15 @@ impl Refusal {
             Self::Shed { .. } | Self::Connections { .. } => StatusCode::TOO_MANY_REQUESTS,
             // What filters leave out is there, but has no room.
             Self::NoEndpoint {
-                reason: NoEndpoint::AllFiltered { .. },
+                reason: NoEndpoint::AllFiltered { .. } | NoEndpoint::NotAdmitted { .. },
                 ..
             } => StatusCode::TOO_MANY_REQUESTS,
-            Self::NoEndpoint { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Queue {
+                why: Rejected::Full | Rejected::Expired,
+                ..
+            } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Queue { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint { .. } | Self::UnseenModel { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::AllFailed { last, .. } => match last {
                 Failure::ConnectRefused | Failure::ConnectTimeout => {
                     StatusCode::SERVICE_UNAVAILABLE
@@ -167,7 +198,9 @@ impl Refusal {
     fn param(&self) -> Option<&'static str> {
         match self {
             Self::Body(BodyError::Type { field, .. } | BodyError::Missing { field }) => Some(field),
-            Self::UnknownModel { .. } | Self::ModelMissing => Some("model"),
+            Self::UnknownModel { .. } | Self::UnseenModel { .. } | Self::ModelMissing => {
+                Some("model")
+            }
             Self::UnknownResponse { .. } | Self::LostResponse => Some("response_id"),
             _ => None,
         }
@@ -182,6 +215,14 @@ impl Refusal {
                 retry_after_seconds,
             }
             | Self::NoEndpoint {
+                retry_after_seconds,
+                ..
+            }
+            | Self::Queue {
+                retry_after_seconds,
+                ..
+            }
+            | Self::UnseenModel {
                 retry_after_seconds,
                 ..
             } => Some(*retry_after_seconds),
@@ -199,10 +240,15 @@ impl Refusal {
         match self {
             Self::Shed { .. } | Self::Connections { .. } => Some("rejected-saturated"),
             Self::NoEndpoint {
-                reason: NoEndpoint::AllFiltered { .. },
+                reason: NoEndpoint::AllFiltered { .. } | NoEndpoint::NotAdmitted { .. },
                 ..
             } => Some("rejected-saturated"),
-            Self::NoEndpoint { .. } => Some("rejected-no-endpoints"),
+            Self::Queue { why, .. } => Some(match why {
+                Rejected::Full => "rejected-saturated",
+                Rejected::Expired => "rejected-ttl-expired",
+                Rejected::NobodyReady => "rejected-no-endpoints",
+            }),
+            Self::NoEndpoint { .. } | Self::UnseenModel { .. } => Some("rejected-no-endpoints"),
             _ => None,
         }
     }

@@ -1,11 +1,12 @@
 //! What of a request does scheduling need to know?
 
-use engine_api::openai::{Prompt, RequestView, streams};
+use engine_api::openai::{Content, Part, Prompt, RequestView, streams};
 use fleet::Request;
 use http::HeaderMap;
 use kv_index::exact::TokenChain;
 use kv_index::{BLOCK_BYTES, Chain, ChainHasher, Namespace, Slot};
 
+use crate::headers;
 use crate::route::Pool;
 use crate::tokens::Prompts;
 
@@ -25,6 +26,9 @@ pub(crate) struct Fingerprint {
     /// Headers that plugins read, lower case.
     headers: Vec<(String, String)>,
     pub(crate) explain: bool,
+    /// Of the request's objective.
+    pub(crate) priority: i32,
+    media: bool,
 }
 
 impl Fingerprint {
@@ -57,6 +61,8 @@ impl Fingerprint {
             stream: view.stream,
             headers,
             explain: false,
+            priority: 0,
+            media: pool.fleet().profile().reads_media() && holds_media(&view.prompt),
         }
     }
 
@@ -81,6 +87,8 @@ impl Fingerprint {
             headers: &headers,
             exclude,
             explain: self.explain,
+            priority: self.priority,
+            media: self.media,
         })
     }
 }
@@ -170,12 +178,36 @@ fn counted_tokens(prompt: &Prompt<'_>) -> Option<u32> {
     Some(u32::try_from(tokens).unwrap_or(u32::MAX))
 }
 
+/// Kinds of parts that are encoded before a prompt is computed.
+const MEDIA: [&str; 5] = [
+    "\"image_url\"",
+    "\"video_url\"",
+    "\"input_audio\"",
+    "\"input_image\"",
+    "\"image\"",
+];
+
+/// Whether a conversation holds a picture, a sound or a film.
+fn holds_media(prompt: &Prompt<'_>) -> bool {
+    let Prompt::Chat(chat) = prompt else {
+        return false;
+    };
+    let is_media = |part: &Part<'_>| match part {
+        Part::Raw(raw) => MEDIA.iter().any(|kind| raw.get().contains(kind)),
+        Part::Text(_) => false,
+    };
+    chat.messages.iter().any(|message| match &message.content {
+        Content::Parts(parts) => parts.iter().any(is_media),
+        _ => false,
+    })
+}
+
 fn plugin_headers(pool: &Pool, headers: &HeaderMap) -> Vec<(String, String)> {
     let profile = pool.fleet().profile();
     let wanted = profile.headers().iter();
     wanted
         .filter_map(|name| {
-            let value = headers.get(name)?.to_str().ok()?;
+            let value = headers::spelt(headers, name)?;
             Some((name.clone(), value.to_owned()))
         })
         .collect()

@@ -128,6 +128,7 @@ pub(crate) async fn forward(
 ) -> Result<Landed, Refusal> {
     let Picked {
         mut reservation,
+        mut beside,
         mut decision,
         pinned,
     } = picked;
@@ -136,7 +137,7 @@ pub(crate) async fn forward(
     loop {
         let slot = reservation.slot;
         record.attempts += 1;
-        let missed = match attempt(&mut trip, reservation, &decision, record).await {
+        let missed = match attempt(&mut trip, reservation, beside, &decision, record).await {
             Ok(landed) => return Ok(landed),
             Err(missed) => missed,
         };
@@ -164,10 +165,10 @@ pub(crate) async fn forward(
         } else {
             Err(NoEndpoint::Exhausted)
         };
-        reservation = match (next, held.take()) {
-            (Ok(reservation), answer) => {
+        (reservation, beside) = match (next, held.take()) {
+            (Ok(reserved), answer) => {
                 held = answer;
-                reservation
+                reserved
             }
             (Err(_), Some(landed)) => return Ok(*landed),
             (Err(NoEndpoint::Exhausted), None) => {
@@ -183,13 +184,17 @@ pub(crate) async fn forward(
 async fn attempt(
     trip: &mut Trip,
     reservation: Reservation,
+    beside: Vec<Reservation>,
     decision: &Decision,
     record: &mut Record,
 ) -> Result<Landed, Missed> {
     let fleet = Arc::clone(trip.pool.fleet());
     let view = fleet.view();
     let endpoint = view.get(reservation.slot).cloned();
-    let mut attempt = Attempt::new(fleet, trip.gateway.clock.clone(), reservation);
+    let mut attempt = Attempt::new(fleet, trip.gateway.clock.clone(), reservation).with(beside);
+    if !decision.beside.is_empty() {
+        headers::set_stages(&mut trip.inbound.headers, &attempt.stage_headers());
+    }
     let target = endpoint
         .as_ref()
         .and_then(|endpoint| trip.gateway.connections.target(&endpoint.spec.url));

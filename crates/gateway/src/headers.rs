@@ -5,6 +5,7 @@ use http::header::{
     PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
+use scheduler::StageKind;
 
 /// Request id, generated where the client sent none; passed on and given back.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -18,8 +19,14 @@ pub(crate) const EXPLAIN: HeaderName = HeaderName::from_static("x-prefixgate-exp
 pub(crate) const SCORES: HeaderName = HeaderName::from_static("x-prefixgate-scores");
 /// Names the model that a data plane's own configuration wants in place of the client's.
 pub(crate) const MODEL_REWRITE: HeaderName = HeaderName::from_static("x-llm-d-model-name-rewrite");
+/// Names the objective of a request.
+pub(crate) const OBJECTIVE: HeaderName = HeaderName::from_static("x-llm-d-inference-objective");
+/// Longest time to the first token that a request asks for, ms.
+pub(crate) const SLO_TTFT: HeaderName = HeaderName::from_static("x-llm-d-slo-ttft-ms");
 /// Whom a request counts for.
 pub(crate) const FAIRNESS_ID: HeaderName = HeaderName::from_static("x-llm-d-inference-fairness-id");
+/// Whom requests count for that name nobody.
+pub(crate) const DEFAULT_FLOW: &str = "default-flow";
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Headers about one connection, RFC 9110 section 7.6.1 and its customary additions.
@@ -96,6 +103,15 @@ pub(crate) fn unite_spellings(headers: &mut HeaderMap) {
             headers.insert(HeaderName::from_static(current), value);
         }
     }
+}
+
+/// What `name` holds, under whichever of its spellings; the current one wins.
+pub(crate) fn spelt<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let value = headers.get(name).or_else(|| {
+        let (_, older) = SPELLINGS.iter().find(|(current, _)| *current == name)?;
+        headers.get(*older)
+    });
+    value?.to_str().ok()
 }
 
 /// Names of the system-owned headers in `headers`.
@@ -202,6 +218,16 @@ pub(crate) fn set_rank(headers: &mut HeaderMap, rank: Option<u32>) {
         None => {
             headers.remove(RANK);
         }
+    }
+}
+
+/// Tells the endpoint that answers who does the other stages; a client's own were removed before.
+pub(crate) fn set_stages(headers: &mut HeaderMap, stages: &[(&'static str, HeaderValue)]) {
+    for stage in [StageKind::Encode, StageKind::Prefill] {
+        headers.remove(stage.header());
+    }
+    for (name, address) in stages {
+        headers.insert(HeaderName::from_static(name), address.clone());
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use fleet::Reservation;
+use fleet::{Fleet, Part, Reservation};
 use kv_index::Slot;
 use rand::SeedableRng;
-use scheduler::{Decision, NoEndpoint, Rng};
+use scheduler::{Beside, Decision, NoEndpoint, Rng, StageKind};
 
 use crate::error::Refusal;
 use crate::fingerprint::Fingerprint;
@@ -17,6 +18,8 @@ use crate::stored::Home;
 /// The first endpoint, reserved, and what comes after it.
 pub(crate) struct Picked {
     pub(crate) reservation: Reservation,
+    /// Stages done elsewhere.
+    pub(crate) beside: Vec<Reservation>,
     pub(crate) decision: Decision,
     /// The state is there and nowhere else: no other endpoint may be tried.
     pub(crate) pinned: bool,
@@ -81,6 +84,7 @@ pub(crate) fn pick(
         })?;
         return Ok(Picked {
             reservation: picked.reservation,
+            beside: picked.beside,
             decision: picked.decision,
             pinned: false,
         });
@@ -90,6 +94,7 @@ pub(crate) fn pick(
     match reservation {
         Some(reservation) => Ok(Picked {
             reservation,
+            beside: Vec::new(),
             decision: Decision::default(),
             pinned: true,
         }),
@@ -108,23 +113,54 @@ pub(crate) fn next(
     fingerprint: &Fingerprint,
     decision: &mut Decision,
     tried: &[Slot],
-) -> Result<Reservation, NoEndpoint> {
+) -> Result<(Reservation, Vec<Reservation>), NoEndpoint> {
     let now = gateway.clock.now();
     let fleet = pool.fleet();
     for slot in &decision.preferences {
         if tried.contains(slot) {
             continue;
         }
-        let reserved =
-            fingerprint.with_request(tried, |request| fleet.reserve(request, *slot, now));
-        if let Some(reservation) = reserved {
-            return Ok(reservation);
+        if let Some(reserved) = again(fleet, fingerprint, decision, *slot, now) {
+            return Ok(reserved);
         }
     }
     let mut rng = gateway.rng();
     let picked = fingerprint.with_request(tried, |request| fleet.pick(request, now, &mut rng))?;
     *decision = picked.decision;
-    Ok(picked.reservation)
+    Ok((picked.reservation, picked.beside))
+}
+
+/// Reserves `slot`, and the stages where `decision` placed them; `None` where it is not ready or gone. A stage whose
+/// endpoint is, or is `slot` itself, is left to `slot`.
+pub(crate) fn again(
+    fleet: &Fleet,
+    fingerprint: &Fingerprint,
+    decision: &Decision,
+    slot: Slot,
+    now: Duration,
+) -> Option<(Reservation, Vec<Reservation>)> {
+    fingerprint.with_request(&[], |request| {
+        let elsewhere = |it: &Beside| Some((it.stage, it.slot.filter(|at| *at != slot)?));
+        let stages = decision.beside.iter().filter_map(elsewhere);
+        let beside: Vec<Reservation> = stages
+            .filter_map(|(stage, at)| fleet.reserve_part(request, at, Part::Stage(stage), now))
+            .collect();
+        let prefilled = Part::Stage(StageKind::Prefill);
+        let part = match beside.iter().any(|stage| stage.part == prefilled) {
+            true => Part::Decode,
+            false => Part::Whole,
+        };
+        let reserved = fleet.reserve_part(request, slot, part, now);
+        match reserved {
+            Some(reservation) => Some((reservation, beside)),
+            None => {
+                for stage in beside {
+                    fleet.finish_stage(stage, false, now);
+                }
+                None
+            }
+        }
+    })
 }
 
 /// Chance, one stream per request, so that a seed fixes the whole run.

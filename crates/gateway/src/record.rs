@@ -7,7 +7,7 @@ use engine_api::openai::{RequestView, Route};
 use engine_api::usage::Usage;
 use http::{HeaderValue, Method, Response, Uri};
 use kv_index::Slot;
-use scheduler::ScoreReason;
+use scheduler::{ScoreReason, StageKind};
 
 use crate::admit::Permit;
 use crate::gateway::Gateway;
@@ -39,6 +39,8 @@ pub(crate) struct Record {
     pub(crate) endpoint: Option<Arc<str>>,
     /// What spoke for the endpoint.
     pub(crate) scores: Vec<ScoreReason>,
+    /// Stages that went elsewhere, and where.
+    pub(crate) beside: Vec<(StageKind, Arc<str>)>,
     pub(crate) predicted_cached_tokens: u32,
     pub(crate) attempts: u32,
     pub(crate) status: u16,
@@ -66,6 +68,7 @@ impl Record {
             model: String::new(),
             endpoint: None,
             scores: Vec::new(),
+            beside: Vec::new(),
             predicted_cached_tokens: 0,
             attempts: 0,
             status: CLIENT_GONE,
@@ -96,6 +99,14 @@ impl Record {
         self.scores = of_winner
             .map(|reason| reason.scores.clone())
             .unwrap_or_default();
+        for beside in &picked.decision.beside {
+            let found = beside
+                .reasons
+                .iter()
+                .find(|it| Some(it.slot) == beside.slot);
+            self.beside
+                .extend(found.map(|it| (beside.stage, Arc::clone(&it.name))));
+        }
         let labels = PoolLabels {
             pool: Arc::clone(&self.pool),
         };
@@ -180,6 +191,7 @@ impl Record {
             model = self.model,
             endpoint = self.endpoint.as_deref().unwrap_or(""),
             scores = %Scores(&self.scores),
+            beside = %Beside(&self.beside),
             attempts = self.attempts,
             predicted_cached_tokens = self.predicted_cached_tokens,
             cached_tokens = usage.and_then(|usage| usage.cached_tokens),
@@ -216,6 +228,19 @@ impl std::fmt::Display for Scores<'_> {
                 "{space}{}={:.2}*{}",
                 reason.scorer, reason.score, reason.weight
             )?;
+        }
+        Ok(())
+    }
+}
+
+/// `prefill=10.0.0.7:8000`
+struct Beside<'a>(&'a [(StageKind, Arc<str>)]);
+
+impl std::fmt::Display for Beside<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (at, (stage, endpoint)) in self.0.iter().enumerate() {
+            let space = if at == 0 { "" } else { " " };
+            write!(f, "{space}{}={endpoint}", stage.name())?;
         }
         Ok(())
     }

@@ -98,6 +98,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             Arc::clone(&gateway),
             Arc::clone(&picker),
             routes,
+            clock.clone(),
         );
         feeders.spawn(watched.run(ending.clone()));
     }
@@ -191,6 +192,10 @@ async fn configuration(args: &Args) -> anyhow::Result<Config> {
     }
     let paths = args.forward_paths.iter().cloned();
     config.gateway.forward_paths.extend(paths);
+    config
+        .gateway
+        .objectives
+        .extend(args.objectives.iter().cloned());
     config.seed = args.seed.or(config.seed);
     config::check(&config)?;
     Ok(config)

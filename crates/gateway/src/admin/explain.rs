@@ -33,6 +33,17 @@ struct Explained<'a> {
     preferences: Vec<&'a str>,
     words: String,
     candidates: Vec<Candidate<'a>>,
+    /// Stages that may go to endpoints of their own.
+    stages: Vec<Stage<'a>>,
+}
+
+#[derive(Serialize)]
+struct Stage<'a> {
+    stage: &'static str,
+    /// `None` where the endpoint above does it.
+    endpoint: Option<&'a str>,
+    words: &'a str,
+    candidates: Vec<Candidate<'a>>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +100,8 @@ pub(super) async fn answer(
         }
         _ => Prompts::default(),
     };
-    let fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, headers, &prompts);
+    let mut fingerprint = Fingerprint::of(view.as_ref(), &pool, salt, headers, &prompts);
+    fingerprint.priority = gateway.priority(headers);
     let now = gateway.clock.now();
     let mut rng = gateway.rng();
     let explained =
@@ -133,6 +145,20 @@ fn describe<'a>(
             .reasons
             .iter()
             .map(|reason| candidate(reason, view.get(reason.slot), tokens))
+            .collect(),
+        stages: decision
+            .beside
+            .iter()
+            .map(|beside| Stage {
+                stage: beside.stage.name(),
+                endpoint: beside.slot.map(name),
+                words: &beside.words,
+                candidates: beside
+                    .reasons
+                    .iter()
+                    .map(|reason| candidate(reason, view.get(reason.slot), tokens))
+                    .collect(),
+            })
             .collect(),
         preferences,
     }

@@ -343,6 +343,49 @@ pub(crate) fn fleet_over(
     fleet
 }
 
+/// A pool scheduled by `document`, of endpoints with roles; an empty role is none.
+pub(crate) fn documented(
+    document: &str,
+    endpoints: &[(SocketAddr, &str)],
+    clock: &Clock,
+) -> PoolRoute {
+    let document = scheduler::Document::parse(document).expect("a document");
+    let compiled = scheduler::compile(&scheduler::SchedulingConfig::document(document), 7);
+    let compiled = compiled.expect("it compiles");
+    let flow = compiled.wiring.flow.clone();
+    let config = FleetConfig {
+        wiring: compiled.wiring,
+        ..FleetConfig::default()
+    };
+    let fleet = Arc::new(Fleet::new(config, compiled.profile));
+    let specs = endpoints.iter().map(|(address, role)| {
+        let role = (!role.is_empty()).then(|| ("llm-d.ai/role".to_owned(), (*role).to_owned()));
+        EndpointSpec {
+            name: address.to_string().into(),
+            url: format!("http://{address}").into(),
+            address: address.to_string().into(),
+            rank: None,
+            labels: role.into_iter().collect(),
+        }
+    });
+    let change = Change::Resync {
+        source: "test".into(),
+        endpoints: specs.collect(),
+    };
+    fleet.apply(Event::Change(change), Duration::ZERO);
+    for (address, _) in endpoints {
+        let slot = fleet.view().by_name(&address.to_string()).unwrap().slot;
+        let result = Ok(());
+        fleet.apply(Event::Probe { slot, result }, Duration::ZERO);
+        fleet.apply(Event::Models { slot, cards: None }, Duration::ZERO);
+    }
+    let flow = flow.map(|flow| gateway::Flow::new(Some(flow), Arc::clone(&fleet), clock.clone()));
+    PoolRoute {
+        flow,
+        ..PoolRoute::new("default", fleet)
+    }
+}
+
 /// A running gateway; stops with it.
 pub(crate) struct Running {
     pub(crate) gateway: Arc<Gateway>,

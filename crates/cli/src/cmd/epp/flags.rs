@@ -132,6 +132,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT")]
     pub(super) model_server_metrics_port: Option<u16>,
 
+    /// Priority of an objective that requests name in `x-llm-d-inference-objective`; repeat for several. Every other has
+    /// priority 0; below 0 a request may be turned away for others.
+    #[arg(long = "objective", value_name = "NAME=PRIORITY", value_parser = objective, allow_hyphen_values = true)]
+    pub(super) objectives: Vec<(String, i32)>,
+
     /// A control path of engines that is let through all the same; repeat for several.
     #[arg(long = "forward-path", value_name = "PATH")]
     pub(super) forward_paths: Vec<String>,
@@ -302,6 +307,17 @@ pub(crate) fn without_foreign(words: Vec<String>) -> Result<Vec<String>, String>
     Ok(kept)
 }
 
+/// `batch=-1`
+fn objective(text: &str) -> Result<(String, i32), String> {
+    let wrong = || format!("`{text}` is no objective; write its name and priority, as batch=-1");
+    let (name, priority) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let priority = priority.trim().parse().map_err(|_| wrong())?;
+    match name.trim() {
+        "" => Err(wrong()),
+        name => Ok((name.to_owned(), priority)),
+    }
+}
+
 /// A duration as Go writes it: `30s`, `1m30s`, `250ms`; a bare 0.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     if text == "0" {
@@ -381,6 +397,20 @@ mod tests {
         ] {
             let read = duration(text).ok().map(|read| read.as_millis());
             assert_eq!(read, expected_ms, "{text}");
+        }
+    }
+
+    #[test]
+    fn objectives() {
+        for (text, expected) in [
+            ("batch=-1", Some(("batch", -1))),
+            ("a=b=7", Some(("a=b", 7))),
+            ("batch", None),
+            ("=1", None),
+            ("batch=low", None),
+        ] {
+            let expected = expected.map(|(name, priority)| (name.to_owned(), priority));
+            assert_eq!(objective(text).ok(), expected, "{text}");
         }
     }
 

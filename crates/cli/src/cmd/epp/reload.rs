@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway::{Gateway, Picker, PoolRoute};
+use gateway::{Flow, Gateway, Picker, PoolRoute};
+use pool::Clock;
 use scheduler::{Document, SchedulingConfig, Wiring};
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,7 @@ pub(super) struct Watched {
     pools: Vec<(PoolRoute, bool)>,
     text: Option<String>,
     wiring: Option<Wiring>,
+    clock: Clock,
 }
 
 impl Watched {
@@ -44,6 +46,7 @@ impl Watched {
         gateway: Arc<Gateway>,
         picker: Arc<Picker>,
         pools: Vec<(PoolRoute, bool)>,
+        clock: Clock,
     ) -> Self {
         let text = std::fs::read_to_string(&path).ok();
         let wiring = text.as_deref().and_then(|text| {
@@ -59,6 +62,7 @@ impl Watched {
             pools,
             text,
             wiring,
+            clock,
         }
     }
 
@@ -100,6 +104,15 @@ impl Watched {
             // A profile keeps state of its own, so each pool needs one.
             route.fleet.set_profile(compile()?.profile);
             route.parsers = compiled.wiring.parsers.clone();
+            let flow = compiled.wiring.flow.clone();
+            match &route.flow {
+                Some(held) => held.set(flow),
+                None if flow.is_some() => {
+                    let fleet = Arc::clone(&route.fleet);
+                    route.flow = Some(Flow::new(flow, fleet, self.clock.clone()));
+                }
+                None => {}
+            }
         }
         for note in &compiled.notes {
             tracing::warn!("{note}");
@@ -109,6 +122,7 @@ impl Watched {
                 wiring.prefix.clone(),
                 wiring.inflight.clone(),
                 wiring.scrape.clone(),
+                wiring.latency.clone(),
             )
         };
         if self.wiring.as_ref().map(fixed) != Some(fixed(&compiled.wiring)) {

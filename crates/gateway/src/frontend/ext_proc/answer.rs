@@ -57,6 +57,13 @@ pub(super) struct Destination {
 }
 
 impl Destination {
+    /// Tells the endpoint who does other stages; whatever a client wrote there is overwritten.
+    pub(super) fn name_stages(&mut self, stages: Vec<(&'static str, HeaderValue)>) {
+        self.remove
+            .retain(|name| stages.iter().all(|(set, _)| set != name));
+        self.set.extend(stages);
+    }
+
     fn mutation(&self) -> ext::HeaderMutation {
         let mut set_headers = vec![header(DESTINATION, self.endpoints.as_bytes())];
         let further = self.set.iter();

@@ -59,6 +59,12 @@ pub(super) struct Named {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Decided {
+    pub(super) model_name: Arc<str>,
+    pub(super) decision_type: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Plugin {
     pub(super) plugin_type: &'static str,
     pub(super) plugin_name: &'static str,
@@ -89,6 +95,7 @@ pub(super) struct Figures {
     pub(super) itl: Histograms<Model>,
     pub(super) running: Family<Named, Gauge>,
     pub(super) attempts: Family<Attempted, Counter>,
+    pub(super) disagg: Family<Decided, Counter>,
     pub(super) scheduling: Histogram,
     pub(super) processing: Histogram,
     pub(super) hit_ratio: Histograms<Plugin>,
@@ -173,6 +180,7 @@ impl Figures {
             itl: family(per_token),
             running: Family::default(),
             attempts: Family::default(),
+            disagg: Family::default(),
             scheduling: decision(),
             processing: decision(),
             hit_ratio: family(ratio),
@@ -302,6 +310,15 @@ impl Figures {
                 "inference_extension_scheduler_attempts",
             ],
             &self.attempts,
+        );
+        twice(
+            &mut all,
+            "Which stages of requests went to endpoints of their own",
+            &[
+                "llm_d_epp_disagg_decision",
+                "llm_d_inference_scheduler_disagg_decision",
+            ],
+            &self.disagg,
         );
         twice(
             &mut all,

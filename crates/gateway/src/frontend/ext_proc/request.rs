@@ -1,6 +1,7 @@
 //! How does a request become a destination?
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use engine_api::openai::{self, Route};
@@ -40,6 +41,8 @@ pub(super) struct Collecting {
     among: Among,
     pieces: Vec<Vec<u8>>,
     bytes: u64,
+    /// For its turn.
+    waited: Duration,
 }
 
 /// A request that goes nowhere.
@@ -141,6 +144,7 @@ impl Collecting {
             tally,
             pieces: Vec::new(),
             bytes: 0,
+            waited: Duration::ZERO,
         })
     }
 
@@ -182,10 +186,12 @@ impl Collecting {
             Ok(decided) => decided,
             Err(refusal) => return Err(self.turn(refusal)),
         };
+        let waited = self.waited;
         let bytes = body.rewritten.as_ref().map(|body| body.len() as u64);
         let length = bytes.or_else(|| announce.then_some(self.bytes));
         let sent = self.send(decided, body, length);
-        sent.flying.decided_in(begun.elapsed());
+        sent.flying
+            .decided_in(begun.elapsed().saturating_sub(waited));
         Ok(sent)
     }
 
@@ -200,6 +206,15 @@ impl Collecting {
             None => (Payload::Whole(whole.clone()), None),
         };
         let view = parse::view(self.route, &payload)?;
+        let turn = path::turn(
+            &self.gateway,
+            &self.entered,
+            &self.inbound,
+            view.as_ref(),
+            self.bytes,
+        )
+        .await?;
+        self.waited = turn.as_ref().map(|turn| turn.waited).unwrap_or_default();
         let terms = Terms {
             among: self.among.clone(),
             model_required: true,
@@ -224,6 +239,7 @@ impl Collecting {
             &terms,
             &mut self.record,
         )?;
+        drop(turn);
         drop(view);
         let spliced = match payload {
             Payload::Whole(body) if undo.is_some() => Some(body),
@@ -294,6 +310,8 @@ impl Collecting {
         self.record.endpoint = view.get(slot).map(|e| Arc::clone(&e.spec.name));
         self.record.attempts = 1;
         self.record.predicted_cached_tokens = picked.reservation.predicted_cached_tokens;
+        self.tally.priority(fingerprint.priority);
+        self.tally.stages(&picked.decision.beside);
         self.tally.picked(
             &self.record,
             &fingerprint.model,
@@ -302,7 +320,10 @@ impl Collecting {
         );
         let picked_at = picked.reservation.picked_at;
         let clock = self.gateway.clock.clone();
-        let attempt = Attempt::new(Arc::clone(pool.fleet()), clock, picked.reservation);
+        let attempt =
+            Attempt::new(Arc::clone(pool.fleet()), clock, picked.reservation).with(picked.beside);
+        let mut destination = destination;
+        destination.name_stages(attempt.stage_headers());
         let flying = Flying::new(Takeoff {
             gateway: Arc::clone(&self.gateway),
             picker: Arc::clone(&self.picker),

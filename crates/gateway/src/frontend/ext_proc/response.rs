@@ -25,6 +25,7 @@ use crate::attempt::Attempt;
 use crate::fingerprint::Fingerprint;
 use crate::gateway::Gateway;
 use crate::headers;
+use crate::pick;
 use crate::record::Record;
 use crate::route::Pool;
 use crate::watch::Watch;
@@ -240,14 +241,12 @@ impl Flying {
         let with = &self.with;
         let fleet = with.pool.fleet();
         let now = with.gateway.clock.now();
-        let reserved = with
-            .fingerprint
-            .with_request(&[], |request| fleet.reserve(request, slot, now));
-        let mut reservation = reserved?;
+        let (mut reservation, beside) =
+            pick::again(fleet, &with.fingerprint, &with.decision, slot, now)?;
         // The client has waited since the first pick.
         reservation.picked_at = with.picked_at;
         let clock = with.gateway.clock.clone();
-        Some(Attempt::new(Arc::clone(fleet), clock, reservation))
+        Some(Attempt::new(Arc::clone(fleet), clock, reservation).with(beside))
     }
 
     /// A piece of the response's body. It goes on at once, whatever is made of it.

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use fleet::Reservation;
 use prometheus_client::metrics::histogram::Histogram;
+use scheduler::{Beside, StageKind};
 use tokio::time::Instant;
 
-use super::figures::{Attempted, Failed, Histograms, INDEXER, Model, Named, Timed};
+use super::figures::{Attempted, Decided, Failed, Histograms, INDEXER, Model, Named, Timed};
 use super::picker::Picker;
+use crate::headers;
 use crate::record::Record;
 
 /// One request's figures, until they are counted.
@@ -17,6 +19,7 @@ pub(super) struct Tally {
     began: Instant,
     labels: Model,
     picked: bool,
+    stages: Option<&'static str>,
     request_bytes: u64,
     response_bytes: u64,
     first_byte: Option<Duration>,
@@ -31,11 +34,12 @@ impl Tally {
             picker: Arc::clone(picker),
             began: Instant::now(),
             labels: Model {
-                fairness_id: Arc::from("default-flow"),
+                fairness_id: Arc::from(headers::DEFAULT_FLOW),
                 priority: picker.config.priority,
                 ..Model::default()
             },
             picked: false,
+            stages: None,
             request_bytes: 0,
             response_bytes: 0,
             first_byte: None,
@@ -47,6 +51,30 @@ impl Tally {
     /// The request names whom it counts for.
     pub(super) fn fairness(&mut self, id: &str) {
         self.labels.fairness_id = self.picker.figures.model(id);
+    }
+
+    /// That of its objective; the picker's own where it names none.
+    pub(super) fn priority(&mut self, priority: i32) {
+        if priority != 0 {
+            self.labels.priority = priority;
+        }
+    }
+
+    /// Counts which stages went elsewhere, once it is known which could.
+    pub(super) fn stages(&mut self, beside: &[Beside]) {
+        self.stages = (!beside.is_empty()).then(|| {
+            let split = |stage| {
+                beside
+                    .iter()
+                    .any(|it| it.stage == stage && it.slot.is_some())
+            };
+            match (split(StageKind::Encode), split(StageKind::Prefill)) {
+                (false, false) => "decode-only",
+                (false, true) => "prefill-decode",
+                (true, false) => "encode-decode",
+                (true, true) => "encode-prefill-decode",
+            }
+        });
     }
 
     pub(super) fn refused(&self, status: u16) {
@@ -78,6 +106,13 @@ impl Tally {
         self.picked = true;
         figures.requests.get_or_create(&self.labels).inc();
         figures.running.get_or_create(&self.named()).inc();
+        if let Some(decision_type) = self.stages {
+            let decided = Decided {
+                model_name: Arc::clone(&self.labels.model_name),
+                decision_type,
+            };
+            figures.disagg.get_or_create(&decided).inc();
+        }
         let endpoint = record.endpoint.as_deref().unwrap_or_default();
         let (name, port) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
         let attempted = Attempted {
