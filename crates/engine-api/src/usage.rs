@@ -20,6 +20,18 @@ impl Usage {
         self.completion_tokens = self.completion_tokens.max(later.completion_tokens);
         self.cached_tokens = later.cached_tokens.or(self.cached_tokens);
     }
+
+    /// Both together, of two prompts of one request.
+    fn and(self, other: Usage) -> Usage {
+        let cached = self.cached_tokens.zip(other.cached_tokens);
+        Usage {
+            prompt_tokens: self.prompt_tokens.saturating_add(other.prompt_tokens),
+            completion_tokens: self
+                .completion_tokens
+                .saturating_add(other.completion_tokens),
+            cached_tokens: cached.map(|(one, other)| one.saturating_add(other)),
+        }
+    }
 }
 
 /// What a whole (non-streamed) response body says, as far as routing cares.
@@ -38,14 +50,36 @@ pub fn read_body(body: &[u8]) -> Option<Usage> {
     read_whole(body).usage
 }
 
-/// Reads a whole response body; nonsense reads as nothing.
+/// Reads a whole response body; nonsense reads as nothing. Of a list, which SGLang answers several prompts with, the
+/// counts are added up.
 pub fn read_whole(body: &[u8]) -> Answer {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Answer {
+            usage: read_list(body),
+            ..Answer::default()
+        };
+    }
     let (view, response_id) = read_answer(body);
     Answer {
         usage: view.usage,
         response_id: response_id.or(view.response_id),
         error: view.error,
     }
+}
+
+fn read_list(body: &[u8]) -> Option<Usage> {
+    let mut at = Cursor::new(simdutf8::basic::from_utf8(body).ok()?);
+    let mut sum: Option<Usage> = None;
+    let read = at.array(|at| {
+        if let Some(one) = read_answer(at.raw()?.as_bytes()).0.usage {
+            sum = Some(match sum {
+                Some(sum) => sum.and(one),
+                None => one,
+            });
+        }
+        Ok::<(), Fault>(())
+    });
+    read.ok().and(sum)
 }
 
 /// Reads a usage object under any of its spellings, SGLang's `meta_info` included; `None` if none of its members is a count.

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 pub const HELP: &str = "\
 Misbehave on purpose: KIND[:key=value,...], repeatable (not a vLLM flag).
 Kinds:
-  refuse       close the listening socket; connections are refused
-  reset        accept connections and reset them at once
+  refuse       close the listening socket; connections are refused, the admin route's too: give for_ms
+  reset        accept connections and reset them at once, the admin route's too: give for_ms or count
   status       answer `code` (500 by default; kinds `500` and `503` are short forms) before any output
   hang         never answer, not even headers
   stall        go silent after `after` chunks, the connection stays open

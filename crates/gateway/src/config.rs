@@ -1,5 +1,7 @@
 //! Which figures bound a request's way through the gateway?
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -69,7 +71,7 @@ pub struct GatewayConfig {
     /// Longest silence while a client sends a request's body, milliseconds; then 408.
     pub body_read_timeout_ms: u64,
     /// Longest time for a client to take nothing of a response that waits for it, milliseconds; then the connection is
-    /// closed and the engine's work ends.
+    /// closed and the engine's work ends. On an HTTP/2 connection that takes others, only that response is ended.
     pub client_write_timeout_ms: u64,
     /// Whether responses say which endpoint served them (`x-prefixgate-endpoint`), how many prompt tokens were
     /// expected in its cache (`x-prefixgate-cached-tokens`) and, asked with `x-prefixgate-explain: 1`, all scores.
@@ -95,6 +97,9 @@ pub struct GatewayConfig {
     pub access_log: bool,
     /// Stored responses (`/v1/responses`) whose endpoint is remembered; the oldest are forgotten first.
     pub max_stored_responses: usize,
+    /// Priorities of objectives, by the name that requests give in `x-llm-d-inference-objective`; 0 for every other. Below 0
+    /// a request may be turned away for others while its pool is full.
+    pub objectives: BTreeMap<String, i32>,
     /// Idle connections kept to one endpoint.
     pub max_idle_connections_per_endpoint: usize,
 }
@@ -122,6 +127,7 @@ impl Default for GatewayConfig {
             drain_delay_ms: DRAIN_DELAY_MS,
             access_log: ACCESS_LOG,
             max_stored_responses: MAX_STORED_RESPONSES,
+            objectives: BTreeMap::new(),
             max_idle_connections_per_endpoint: MAX_IDLE_CONNECTIONS_PER_ENDPOINT,
         }
     }

@@ -75,6 +75,8 @@ pub(crate) enum Refusal {
         reason: NoEndpoint,
         retry_after_seconds: u64,
     },
+    #[error("no endpoint holds a beginning of this prompt, and the request asks for one that does")]
+    NothingHeld,
     #[error("{}", queue_words(*why))]
     Queue {
         why: Rejected,
@@ -143,6 +145,7 @@ impl Refusal {
             | Self::LostResponse
             | Self::NotFound => StatusCode::NOT_FOUND,
             Self::ControlPath => StatusCode::FORBIDDEN,
+            Self::NothingHeld => StatusCode::PRECONDITION_FAILED,
             Self::Unclaimed => StatusCode::BAD_REQUEST,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Upgrade => StatusCode::NOT_IMPLEMENTED,
@@ -183,6 +186,7 @@ impl Refusal {
             StatusCode::NOT_FOUND => "NotFoundError",
             StatusCode::METHOD_NOT_ALLOWED => "MethodNotAllowedError",
             StatusCode::REQUEST_TIMEOUT => "RequestTimeoutError",
+            StatusCode::PRECONDITION_FAILED => "PreconditionFailedError",
             StatusCode::PAYLOAD_TOO_LARGE => "PayloadTooLargeError",
             StatusCode::UNSUPPORTED_MEDIA_TYPE => "UnsupportedMediaTypeError",
             StatusCode::TOO_MANY_REQUESTS => "RateLimitError",

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use fleet::Failure;
+use http::HeaderMap;
 use pool::Clock;
 use scheduler::{NoEndpoint, Rng};
 use tokio::net::TcpListener;
@@ -17,13 +18,14 @@ use crate::control::ControlPaths;
 use crate::error::Refusal;
 use crate::frontend;
 use crate::frontend::ext_proc::{self, Certificates, Picker};
+use crate::large::LargeBodies;
 use crate::metrics::Metrics;
 use crate::pick::Chance;
 use crate::route::Routes;
 use crate::sources::{SourceFigures, Sources};
 use crate::stored::StoredResponses;
 use crate::wire::Connections;
-use crate::{GatewayConfig, PoolRoute, RouteRule, admin};
+use crate::{GatewayConfig, PoolRoute, RouteRule, admin, headers};
 
 /// The data path and its admin API; shared by all connections.
 pub struct Gateway {
@@ -33,6 +35,7 @@ pub struct Gateway {
     pub(crate) control: ControlPaths,
     pub(crate) connections: Connections,
     pub(crate) stored: StoredResponses,
+    pub(crate) large: LargeBodies,
     pub(crate) metrics: Metrics,
     pub(crate) started_unix_seconds: u64,
     gate: Gate,
@@ -62,6 +65,7 @@ impl Gateway {
             control: ControlPaths::new(&config.forward_paths),
             stored: StoredResponses::new(config.max_stored_responses),
             connections: Connections::default(),
+            large: LargeBodies::new(),
             chance: Chance::new(seed),
             started_unix_seconds: unix.map_or(0, |since| since.as_secs()),
             draining: AtomicBool::new(false),
@@ -179,6 +183,16 @@ impl Gateway {
         use rand::Rng as _;
 
         self.chance.rng().random()
+    }
+
+    /// Of the objective that a request names; 0 where it names none that is known.
+    pub(crate) fn priority(&self, headers: &HeaderMap) -> i32 {
+        if self.config.objectives.is_empty() {
+            return 0;
+        }
+        let named = headers::spelt(headers, headers::OBJECTIVE.as_str());
+        let known = named.and_then(|name| self.config.objectives.get(name.trim()));
+        known.copied().unwrap_or(0)
     }
 
     pub(crate) fn no_pool(&self) -> Arc<str> {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use engine_api::models::ModelCard;
 use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode};
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::error::Refusal;
+use crate::flow;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
 use crate::reply::Reply;
@@ -37,8 +39,9 @@ pub(crate) fn answer(
         (None, "/metrics") => return Some(Err(Refusal::NotFound)),
         (pool, "/v1/models") => models(gateway, &pools(routes, pool)),
         (pool, path) => {
-            let id = path.strip_prefix("/v1/models/")?;
-            return Some(one_model(gateway, &pools(routes, pool), id));
+            // Names have slashes, which some clients encode and others do not.
+            let id = percent_decode_str(path.strip_prefix("/v1/models/")?).decode_utf8_lossy();
+            return Some(one_model(gateway, &pools(routes, pool), &id));
         }
     }))
 }
@@ -78,6 +81,8 @@ pub(crate) fn metrics(gateway: &Gateway) -> Response<Reply> {
         if let Some(picker) = gateway.picker.get() {
             picker.write_figures(page, gateway);
         }
+        let routes = gateway.routes.load();
+        flow::write_figures(page, routes.pools.iter().map(|pool| &**pool));
     });
     let mut response = Response::new(Reply::whole(page));
     response.headers_mut().insert(

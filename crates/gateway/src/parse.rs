@@ -5,11 +5,12 @@ use std::sync::Arc;
 use engine_api::openai::{self, RequestView, Route};
 use http::Method;
 use hyper::body::Incoming;
+use scheduler::NoEndpoint;
 
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
-use crate::route::{Place, Pool, Routes};
+use crate::route::{Place, Pool, Routes, short_name};
 use crate::stored::Home;
 use crate::wire::Payload;
 use crate::{body, splice};
@@ -41,6 +42,14 @@ pub(crate) async fn receive(
     }
     let whole = body::collect(&inbound.headers, body, limits).await?;
     Ok(Payload::Whole(whole))
+}
+
+/// How much of the body is read.
+pub(crate) fn read_bytes(route: Route, payload: &Payload) -> usize {
+    match payload {
+        Payload::Whole(body) if route != Route::Other => body.len(),
+        _ => 0,
+    }
 }
 
 /// What the body says; `None` for one that is passed on unread.
@@ -76,6 +85,38 @@ pub(crate) fn choose(
             None => routes.default_pool().cloned(),
         },
         chosen => chosen,
+    }
+}
+
+/// `refusal`, or what is truer where its pool was only guessed: that no list of models that could be read has this one.
+pub(crate) fn unseen(
+    routes: &Routes,
+    place: &Place,
+    view: Option<&RequestView<'_>>,
+    pool: &Pool,
+    refusal: Refusal,
+) -> Refusal {
+    let model = view.and_then(|view| view.model.as_deref());
+    let model = model.filter(|model| !model.is_empty() && !pool.knows(model));
+    let (
+        Some(model),
+        Refusal::NoEndpoint {
+            reason: NoEndpoint::NoneReady { .. },
+            retry_after_seconds,
+        },
+    ) = (model, &refusal)
+    else {
+        return refusal;
+    };
+    let known = routes.known_models(place.pool.as_ref());
+    if known.is_empty() {
+        return refusal;
+    }
+    Refusal::UnseenModel {
+        model: short_name(model),
+        known,
+        pool: pool.name.to_string(),
+        retry_after_seconds: *retry_after_seconds,
     }
 }
 

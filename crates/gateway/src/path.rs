@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::Refusal;
 use crate::fingerprint::Fingerprint;
+use crate::flow::{Entrant, Turn};
 use crate::forward::{self, Landed, Trip};
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
@@ -45,6 +46,8 @@ pub(crate) struct Terms {
     pub(crate) model_required: bool,
     /// Keep every candidate's scores.
     pub(crate) explain: bool,
+    /// Go on only where some of the prompt is held.
+    pub(crate) held_only: bool,
     /// The prompts as tokens, where that is of use.
     pub(crate) prompts: Prompts,
 }
@@ -103,15 +106,23 @@ async fn travel(
         .await
         .unwrap_or(Err(Refusal::BodySlow))?;
     let decided = {
-        let view = parse::view(route, &payload)?;
+        let bytes = parse::read_bytes(route, &payload);
+        let view = gateway.large.read(bytes, || parse::view(route, &payload));
+        let view = view.await?;
         let view = view.as_ref();
+        // Held until the request is placed.
+        let body_bytes = payload.length_bytes().unwrap_or(0);
+        let _turn = turn(gateway, &entered, &inbound, view, body_bytes).await?;
         let terms = Terms {
             prompts: tokenize(gateway, &entered, &inbound, route, view, &payload).await,
             ..Terms::default()
         };
-        decide(
-            gateway, &entered, &inbound, route, view, &payload, &terms, record,
-        )?
+        let decide = || {
+            decide(
+                gateway, &entered, &inbound, route, view, &payload, &terms, record,
+            )
+        };
+        gateway.large.read(bytes, decide).await?
     };
     if let Some(rewritten) = decided.rewritten {
         payload = Payload::Whole(rewritten);
@@ -170,13 +181,48 @@ pub(crate) async fn tokenize(
     if !routes.pools.iter().any(|pool| tokens::wanted(pool)) {
         return Prompts::default();
     }
-    let Ok(home) = sticky::home(gateway, inbound, Some(view)) else {
+    let Ok(home) = sticky::home(gateway, place, inbound, Some(view)) else {
         return Prompts::default();
     };
     match parse::choose(routes, place, inbound.path(), Some(view), home.as_ref()) {
         Ok(pool) if tokens::wanted(&pool) => tokens::of(gateway, &pool, view, route, body).await,
         _ => Prompts::default(),
     }
+}
+
+/// The request's turn, where its pool has flow control; it is to be held until the request is placed.
+///
+/// # Errors
+/// [`Refusal::Queue`]. What else is wrong with a request is for [`decide`] to say, at once.
+pub(crate) async fn turn(
+    gateway: &Gateway,
+    entered: &Entered,
+    inbound: &Inbound,
+    view: Option<&RequestView<'_>>,
+    bytes: u64,
+) -> Result<Option<Turn>, Refusal> {
+    let Entered { routes, place } = entered;
+    if routes.pools.iter().all(|pool| pool.route.flow.is_none()) {
+        return Ok(None);
+    }
+    let pool = sticky::home(gateway, place, inbound, view)
+        .and_then(|home| parse::choose(routes, place, inbound.path(), view, home.as_ref()));
+    let Some(flow) = pool.ok().and_then(|pool| pool.route.flow.clone()) else {
+        return Ok(None);
+    };
+    let said = |name: &http::HeaderName| headers::spelt(&inbound.headers, name.as_str());
+    let ttft_ms = said(&headers::SLO_TTFT).and_then(|ms| ms.trim().parse().ok());
+    let entrant = Entrant {
+        priority: gateway.priority(&inbound.headers),
+        fairness: said(&headers::FAIRNESS_ID).unwrap_or(headers::DEFAULT_FLOW),
+        ttft: ttft_ms.and_then(|ms: f64| Duration::try_from_secs_f64(ms / 1e3).ok()),
+        bytes,
+    };
+    let turn = flow.enter(&entrant).await;
+    turn.map_err(|why| Refusal::Queue {
+        why,
+        retry_after_seconds: gateway.config.retry_after_seconds,
+    })
 }
 
 /// Admit, fingerprint, pick: everything between a request that was read and the endpoint it goes to.
@@ -200,7 +246,7 @@ pub(crate) fn decide(
     {
         return Err(Refusal::ModelMissing);
     }
-    let home = sticky::home(gateway, inbound, view)?;
+    let home = sticky::home(gateway, place, inbound, view)?;
     let pool = parse::choose(routes, place, inbound.path(), view, home.as_ref())?;
     if pool.route.parsers.claim(inbound.path()).is_none() {
         return Err(Refusal::Unclaimed);
@@ -214,10 +260,16 @@ pub(crate) fn decide(
     let mut fingerprint = Fingerprint::of(view, &pool, salt, &inbound.headers, &terms.prompts);
     let shown = gateway.config.response_headers && inbound.wants_explanation();
     fingerprint.explain = shown || terms.explain;
+    fingerprint.priority = gateway.priority(&inbound.headers);
     let rewritten = parse::rewrite(&pool, view, salt, payload)?;
     let asked = parse::renamed(&pool, view).map(str::to_owned);
 
-    let picked = pick::pick(gateway, &pool, &fingerprint, home.as_ref(), &terms.among)?;
+    let picked = pick::pick(gateway, &pool, &fingerprint, home.as_ref(), &terms.among)
+        .map_err(|refusal| parse::unseen(routes, place, view, &pool, refusal))?;
+    if terms.held_only && picked.reservation.matched_blocks == 0 {
+        pick::give_back(gateway, &pool, picked);
+        return Err(Refusal::NothingHeld);
+    }
     record.decided(&picked, gateway.clock.now().saturating_sub(begun));
     Ok(Decided {
         stream: view.is_some_and(|view| view.stream),

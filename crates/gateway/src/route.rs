@@ -7,6 +7,7 @@ use fleet::{Fleet, Health};
 use http::HeaderValue;
 
 use crate::error::Refusal;
+use crate::flow::Flow;
 use crate::inbound::Inbound;
 use crate::table::{RouteRule, Table};
 use crate::tokens::Tokens;
@@ -55,6 +56,8 @@ pub struct PoolRoute {
     pub tls_server_name: Option<String>,
     /// Turns prompts into tokens where engines tell what they hold; without it prompts are matched by history.
     pub tokens: Option<Arc<Tokens>>,
+    /// Where requests wait while the pool is full; `None` where they never do.
+    pub flow: Option<Arc<Flow>>,
 }
 
 /// One key a client may show as `Authorization: Bearer …`.
@@ -86,6 +89,7 @@ impl PoolRoute {
             tls: None,
             tls_server_name: None,
             tokens: None,
+            flow: None,
         }
     }
 }
@@ -116,7 +120,7 @@ impl Pool {
     }
 
     /// Whether some endpoint, the operator's list or a rewrite knows `model`.
-    fn knows(&self, model: &str) -> bool {
+    pub(crate) fn knows(&self, model: &str) -> bool {
         self.route.model_rewrite.contains_key(model)
             || self.route.models.iter().any(|known| known == model)
             || self.fleet().view().by_model.contains_key(model)
@@ -164,6 +168,11 @@ pub(crate) struct Routes {
     default: usize,
     /// Rules that come before everything else; without any, the pools' own paths are all there is.
     pub(crate) table: Option<Table>,
+}
+
+/// A model's name as an error repeats it.
+pub(crate) fn short_name(model: &str) -> String {
+    model.chars().take(MAX_NAME_CHARS).collect()
 }
 
 /// Where a path leads.
@@ -292,10 +301,7 @@ impl Routes {
         if model.is_empty() {
             return Ok(Arc::clone(default));
         }
-        let asked = match named {
-            Some(pool) => std::slice::from_ref(pool),
-            None => self.by_model.as_slice(),
-        };
+        let asked = self.asked(named);
         let knowing = asked.iter().find(|pool| pool.knows(model));
         let guess = || {
             let default = asked
@@ -303,14 +309,26 @@ impl Routes {
                 .find(|pool| Arc::ptr_eq(pool, default) && pool.may_know());
             default.or_else(|| asked.iter().find(|pool| pool.may_know()))
         };
-        knowing.or_else(guess).cloned().ok_or_else(|| {
-            let known: BTreeSet<String> =
-                asked.iter().flat_map(|pool| pool.model_names()).collect();
-            Refusal::UnknownModel {
-                model: model.chars().take(MAX_NAME_CHARS).collect(),
-                known: known.into_iter().take(MAX_NAMED_MODELS).collect(),
-            }
-        })
+        let unknown = || Refusal::UnknownModel {
+            model: short_name(model),
+            known: self.known_models(named),
+        };
+        knowing.or_else(guess).cloned().ok_or_else(unknown)
+    }
+
+    /// The pools that a request may go to by its model's name, those of `named` where a path named one.
+    fn asked<'a>(&'a self, named: Option<&'a Arc<Pool>>) -> &'a [Arc<Pool>] {
+        match named {
+            Some(pool) => std::slice::from_ref(pool),
+            None => self.by_model.as_slice(),
+        }
+    }
+
+    /// Names that a request may come by, as many as an error tells.
+    pub(crate) fn known_models(&self, named: Option<&Arc<Pool>>) -> Vec<String> {
+        let pools = self.asked(named).iter();
+        let known: BTreeSet<String> = pools.flat_map(|pool| pool.model_names()).collect();
+        known.into_iter().take(MAX_NAMED_MODELS).collect()
     }
 
     /// Whether some pool could take a request now.

@@ -5,17 +5,20 @@ use engine_api::openai::RequestView;
 use crate::error::Refusal;
 use crate::gateway::Gateway;
 use crate::inbound::Inbound;
+use crate::route::Place;
 use crate::stored::Home;
 
 /// Segments after `/v1/responses/` that are routes, not ids.
 static NOT_IDS: [&str; 2] = ["render", "compact"];
 
-/// Where the stored response lives that `inbound` reads, cancels or continues; `None` for a request without state.
+/// Where the stored response lives that `inbound` reads, cancels or continues; `None` for a request without state. By a
+/// path that names a pool, only that pool's responses are found.
 ///
 /// # Errors
 /// [`Refusal::UnknownResponse`] for an id that never passed here, or is forgotten.
 pub(crate) fn home(
     gateway: &Gateway,
+    place: &Place,
     inbound: &Inbound,
     view: Option<&RequestView<'_>>,
 ) -> Result<Option<Home>, Refusal> {
@@ -23,7 +26,10 @@ pub(crate) fn home(
     let Some(id) = continued.or_else(|| id_in_path(inbound.path())) else {
         return Ok(None);
     };
-    match gateway.stored.home(id) {
+    // Where rules lead to one of several pools by chance, no path has named it.
+    let named = place.pool.as_ref().filter(|_| place.prefix_bytes > 0);
+    let within = |home: &Home| named.is_none_or(|pool| pool.name == home.pool);
+    match gateway.stored.home(id).filter(within) {
         Some(home) => Ok(Some(home)),
         None => Err(Refusal::UnknownResponse {
             id: id.chars().take(128).collect(),

@@ -20,7 +20,7 @@ use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::activity::{Activity, Held};
+use super::activity::Activity;
 use super::door::{Door, Threshold};
 use super::http::{Answer, Settings};
 use crate::error::Refusal;
@@ -34,6 +34,12 @@ const TELLING_BYTES: usize = 3;
 
 /// Longest time for a quiet client to end its connection once it was told to.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Looks, in the time that a client may take nothing of a response, at which responses that is so for.
+const LOOKS: u32 = 4;
+
+/// Shortest time between two of them.
+const MIN_BETWEEN_LOOKS: Duration = Duration::from_millis(1);
 
 /// Serves one connection until it ends.
 pub(super) async fn serve<F>(
@@ -154,16 +160,15 @@ async fn http2<F>(
     let service = service_fn(move |request| {
         let open = requests.begin();
         let answered = answer(request, Some(client.ip()));
-        async move {
-            let hold = |body| Held { body, _open: open };
-            Ok::<_, Infallible>(answered.await.map(hold))
-        }
+        async move { Ok::<_, Infallible>(answered.await.map(|body| open.hold(body))) }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(door), service));
-    let limit = settings.header_read_timeout;
+    let (limit, patience) = (settings.header_read_timeout, settings.client_write_timeout);
     let (mut leaving, mut told_at) = (false, None);
+    let between_looks = (patience / LOOKS).max(MIN_BETWEEN_LOOKS);
+    let mut look_at = Instant::now() + between_looks;
     loop {
         let due = match told_at {
             Some(told_at) => told_at + GOODBYE_TIMEOUT,
@@ -179,6 +184,10 @@ async fn http2<F>(
             () = closing.cancelled(), if !leaving => {
                 connection.as_mut().graceful_shutdown();
                 leaving = true;
+            }
+            () = tokio::time::sleep_until(look_at) => {
+                activity.end_untaken(patience);
+                look_at = Instant::now() + between_looks;
             }
             () = tokio::time::sleep_until(due) => {
                 if Instant::now() < activity.quiet_at(limit) {

@@ -139,10 +139,17 @@ async fn models_are_listed_once_and_stay_the_same() {
     assert_eq!(first, two.running.get("/v1/models").await.json());
     let of_b = two.running.get("/ns/b/v1/models").await.json();
     assert_eq!(of_b["data"].as_array().unwrap().len(), 3);
-    assert_eq!(
-        two.running.get("/v1/models/model-a").await.json()["id"],
-        "model-a"
-    );
+    for path in [
+        "/v1/models/model-a",
+        "/v1/models/model%2Da",
+        "/ns/a/v1/models/%6dodel-a",
+    ] {
+        assert_eq!(
+            two.running.get(path).await.json()["id"],
+            "model-a",
+            "{path}"
+        );
+    }
     assert_eq!(two.running.get("/v1/models/none").await.status, 404);
 }
 
