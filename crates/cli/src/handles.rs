@@ -9,23 +9,34 @@ const BASE_HANDLES: u64 = 256;
 /// their replay, and some spare.
 const HANDLES_PER_ENDPOINT: u64 = 8;
 
-/// Raises the soft limit of open files to the hard one; how many may be open then, `None` for no limit.
+/// Raises the soft limit of open files as far as the system lets it, to the hard one at most; how many may be open then,
+/// `None` for no limit.
 pub(crate) fn raise() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return current;
-    }
-    let wanted = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    match setrlimit(Resource::Nofile, wanted) {
-        Ok(()) => maximum,
-        Err(error) => {
-            tracing::debug!(%error, "the limit of open files stays as it is");
-            current
+    for wanted in wanted(current, maximum) {
+        let limit = Rlimit {
+            current: wanted,
+            maximum,
+        };
+        match setrlimit(Resource::Nofile, limit) {
+            Ok(()) => break,
+            Err(error) => tracing::debug!(%error, ?wanted, "open files cannot be that many"),
         }
     }
+    getrlimit(Resource::Nofile).current
+}
+
+/// What is tried, best first: the hard limit, and below it what a system may accept that names a hard limit, or none at
+/// all, which it does not let anyone reach (macOS).
+fn wanted(current: Option<u64>, maximum: Option<u64>) -> Vec<Option<u64>> {
+    let Some(current) = current else {
+        return Vec::new();
+    };
+    let below = |number: &u64| *number > current && maximum.is_none_or(|maximum| *number < maximum);
+    let steps = [1 << 20, 1 << 18, 1 << 16, 1 << 14, 10_240];
+    let steps = steps.into_iter().filter(below).map(Some);
+    let hard = (maximum != Some(current)).then_some(maximum);
+    hard.into_iter().chain(steps).collect()
 }
 
 /// Raises the limit, and says so where it is still too small for `endpoints` with as many requests in flight at once.
@@ -56,7 +67,39 @@ mod tests {
         let limit = raise();
         let after = getrlimit(Resource::Nofile);
         assert_eq!(limit, after.current);
-        assert_eq!(after.current, after.maximum);
+        // Elsewhere the hard limit may be one that nobody can have.
+        if cfg!(target_os = "linux") {
+            assert_eq!(after.current, after.maximum);
+        }
+    }
+
+    #[test]
+    fn less_is_tried_where_the_hard_limit_cannot_be_had() {
+        let check = |current, maximum, expected: &[Option<u64>]| {
+            assert_eq!(
+                wanted(current, maximum),
+                expected,
+                "{current:?} {maximum:?}"
+            );
+        };
+        check(None, None, &[]);
+        check(Some(1_024), Some(1_024), &[]);
+        check(Some(1_024), Some(4_096), &[Some(4_096)]);
+        check(
+            Some(1_024),
+            Some(20_000),
+            &[Some(20_000), Some(16_384), Some(10_240)],
+        );
+        let many = [
+            None,
+            Some(1 << 20),
+            Some(1 << 18),
+            Some(1 << 16),
+            Some(1 << 14),
+            Some(10_240),
+        ];
+        check(Some(256), None, &many);
+        check(Some(200_000), None, &many[..3]);
     }
 
     #[test]

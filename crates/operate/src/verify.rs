@@ -49,6 +49,7 @@ pub struct Args {
     /// Seconds until an unanswered request counts as failed.
     #[arg(long, default_value_t = 60)]
     pub timeout_s: u64,
+    /// Print the checks as JSON.
     #[arg(long)]
     pub json: bool,
 }

@@ -36,7 +36,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let Some(status) = ended else {
         signal(group, Signal::TERM);
-        let _ = tokio::time::timeout(GRACE, child.wait()).await;
+        // Asked a second time, there is no time left.
+        let waited = tokio::time::timeout(GRACE, child.wait());
+        crate::up::signals::unless_hurried(async { drop(waited.await) }).await;
         signal(group, Signal::KILL);
         return Ok(ExitCode::SUCCESS);
     };

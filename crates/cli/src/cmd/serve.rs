@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::Overrides;
 use crate::system::System;
-use crate::up::signals::stop_requested;
+use crate::up::signals::{hurried_exit, stop_requested, unless_hurried};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -63,6 +63,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     stop_requested().await;
     tracing::info!("stopping: no new requests, those in flight end first");
-    system.stop().await;
-    Ok(ExitCode::SUCCESS)
+    if unless_hurried(system.stop()).await {
+        return Ok(ExitCode::SUCCESS);
+    }
+    tracing::warn!("stopping at once: requests in flight are cut");
+    Ok(hurried_exit())
 }

@@ -10,15 +10,14 @@ use clap::builder::NonEmptyStringValueParser;
 use fleet::{Event, Fleet};
 use parking_lot::Mutex;
 use pool::Clock;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, DEFAULT_ADMIN_LISTEN, DEFAULT_LISTEN, Pool};
 use crate::system::System;
 use crate::up::banner::Banner;
 use crate::up::ports::{self, FIRST_ENGINE_PORT};
-use crate::up::signals::stop_requested;
-use crate::up::supervise::{EngineCommand, OnDeath, supervise};
+use crate::up::signals::{hurried_exit, stop_requested, unless_hurried};
+use crate::up::supervise::{EngineCommand, OnDeath, Stop, supervise};
 
 /// Longest wait for the engines of our own to be ready; a real model server may load for minutes.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -152,7 +151,7 @@ impl Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ports = ports::choose(args.engine_port, args.replicas)?;
     let system = System::start(config(&args, &ports)).await?;
-    let (engines, stop_engines) = (TaskTracker::new(), CancellationToken::new());
+    let (engines, stop) = (TaskTracker::new(), Stop::default());
     let pool = &system.pools[0];
     let given_up = GivenUp::default();
     let on_death = forget_cache(
@@ -162,12 +161,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     );
     for (i, port) in ports.iter().enumerate() {
         let command = engine_command(&args, i + 1, *port)?;
-        supervise(
-            command,
-            Arc::clone(&on_death),
-            stop_engines.clone(),
-            &engines,
-        )?;
+        supervise(command, Arc::clone(&on_death), stop.clone(), &engines)?;
     }
     let stopped = tokio::select! {
         ready = all_ready(&pool.fleet, ports.len(), args.engine_command.is_some(), &given_up) => ready.map(|()| false),
@@ -179,13 +173,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         println!("{}", banner(&args, &system, &ports));
         stop_requested().await;
-        println!("Stopping: requests in flight end first.");
+        println!("Stopping: requests in flight end first. Ctrl-C again stops at once.");
     }
-    system.stop().await;
-    stop_engines.cancel();
-    engines.close();
-    engines.wait().await;
-    stopped.map(|_| ExitCode::SUCCESS)
+    let orderly = wind_down(system, &stop, &engines).await;
+    stopped.map(|_| match orderly {
+        true => ExitCode::SUCCESS,
+        false => hurried_exit(),
+    })
+}
+
+/// Drains the gateway, then ends the engines; whether there was time for both.
+async fn wind_down(system: System, stop: &Stop, engines: &TaskTracker) -> bool {
+    let in_order = async {
+        system.stop().await;
+        stop.orderly.cancel();
+        engines.close();
+        engines.wait().await;
+    };
+    let orderly = unless_hurried(in_order).await;
+    if !orderly {
+        stop.at_once.cancel();
+        stop.orderly.cancel();
+        engines.close();
+        engines.wait().await;
+    }
+    orderly
 }
 
 fn config(args: &Args, ports: &[u16]) -> Config {
@@ -238,6 +250,7 @@ fn engine_command(args: &Args, number: usize, port: u16) -> anyhow::Result<Engin
         port,
         program,
         arguments,
+        guarded: args.engine_command.is_some(),
     })
 }
 

@@ -1,4 +1,6 @@
-//! When are we asked to stop?
+//! When are we asked to stop, and when to hurry?
+
+use std::process::ExitCode;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -20,5 +22,18 @@ pub(crate) async fn stop_requested() {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         () = terminated => {}
+    }
+}
+
+/// What a process that a second Ctrl-C ended says: 128 and the number of SIGINT, as shells do.
+pub(crate) fn hurried_exit() -> ExitCode {
+    ExitCode::from(130)
+}
+
+/// Waits for `stopping` until the next Ctrl-C or SIGTERM; whether it came to its own end.
+pub(crate) async fn unless_hurried(stopping: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = stopping => true,
+        () = stop_requested() => false,
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,9 @@ const WELL_AFTER: Duration = Duration::from_secs(2);
 /// Between asking an engine to end and ending it.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// The same for a guard that was asked to hurry, and has killed what it guards by then.
+const HURRY_GRACE: Duration = Duration::from_secs(2);
+
 /// Last lines kept of what an engine printed, for when it dies.
 const KEPT_LINES: usize = 20;
 
@@ -33,6 +37,17 @@ pub(crate) struct EngineCommand {
     pub(crate) port: u16,
     pub(crate) program: std::path::PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// `program` is a guard, which must live to end what it guards.
+    pub(crate) guarded: bool,
+}
+
+/// How engines are asked to end.
+#[derive(Clone, Default)]
+pub(crate) struct Stop {
+    /// Running requests may end.
+    pub(crate) orderly: CancellationToken,
+    /// Nothing is waited for. Cancelled before the other.
+    pub(crate) at_once: CancellationToken,
 }
 
 /// Told when an engine has died, before it is started again, with its last words where it gave up by itself.
@@ -45,7 +60,7 @@ pub(crate) type OnDeath = Arc<dyn Fn(&EngineCommand, Option<String>) + Send + Sy
 pub(crate) fn supervise(
     command: EngineCommand,
     on_death: OnDeath,
-    stop: CancellationToken,
+    stop: Stop,
     tracker: &TaskTracker,
 ) -> anyhow::Result<()> {
     let child = start(&command)?;
@@ -53,12 +68,7 @@ pub(crate) fn supervise(
     Ok(())
 }
 
-async fn keep_up(
-    command: EngineCommand,
-    first: Started,
-    on_death: OnDeath,
-    stop: CancellationToken,
-) {
+async fn keep_up(command: EngineCommand, first: Started, on_death: OnDeath, stop: Stop) {
     let mut running = Some(first);
     let mut delay = RESTART_DELAY;
     loop {
@@ -70,7 +80,7 @@ async fn keep_up(
                     on_death(&command, last_words(status, &started.lines));
                     report(&command, status, &started.lines);
                 }
-                () = stop.cancelled() => return end(started).await,
+                () = stop.orderly.cancelled() => return end(&command, started, &stop.at_once).await,
             }
             if since.elapsed() >= WELL_AFTER {
                 delay = RESTART_DELAY;
@@ -78,7 +88,7 @@ async fn keep_up(
         }
         tokio::select! {
             () = tokio::time::sleep(delay) => {}
-            () = stop.cancelled() => return,
+            () = stop.orderly.cancelled() => return,
         }
         delay = (delay * 2).min(RESTART_DELAY_MAX);
         match start(&command) {
@@ -174,23 +184,31 @@ fn last_words(status: Option<ExitStatus>, lines: &Mutex<VecDeque<String>>) -> Op
     )
 }
 
-/// Asks the engine to end by SIGTERM, then ends it.
-async fn end(started: Started) {
+/// Asks the engine to end by SIGTERM, then ends it; asked to hurry, ends it now.
+async fn end(command: &EngineCommand, started: Started, at_once: &CancellationToken) {
     let Started {
         mut child, input, ..
     } = started;
-    if let Some(pid) = child
-        .id()
-        .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()))
-    {
-        // Gone already: nothing to ask.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    ask_to_end(&child);
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(STOP_GRACE, child.wait()) => ended.is_ok(),
+        () = at_once.cancelled() => false,
+    };
+    if !ended && command.guarded {
+        ask_to_end(&child);
+        let _ = tokio::time::timeout(HURRY_GRACE, child.wait()).await;
     }
-    if tokio::time::timeout(STOP_GRACE, child.wait())
-        .await
-        .is_err()
-    {
+    if !ended {
+        // Ended meanwhile: nothing is left to kill.
         let _ = child.kill().await;
     }
     drop(input);
+}
+
+fn ask_to_end(child: &Child) {
+    let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    if let Some(pid) = pid {
+        // Gone already: nothing to ask.
+        let _ = kill_process(pid, Signal::TERM);
+    }
 }
