@@ -16,6 +16,8 @@ import time
 import openai
 
 from envoy_parts import (
+    DOCUMENTS,
+    LOGS,
     MODEL,
     Engine,
     Envoy,
@@ -284,6 +286,68 @@ def feedback(engines):
     stop(picker.process)
 
 
+def stages():
+    """A document that splits prefill off: the endpoint that decodes is told through Envoy who prefills."""
+    recorders = [Recorder() for _ in range(3)]
+    roles = ["prefill", "decode", "decode"]
+    listed = [
+        {"address": "127.0.0.1", "port": recorder.port, "labels": {"llm-d.ai/role": role}}
+        for recorder, role in zip(recorders, roles)
+    ]
+    endpoints = LOGS / "roles.json"
+    endpoints.write_text(json.dumps(listed))
+    document = str(DOCUMENTS / "prefill_decode.yaml")
+    picker = Picker(recorders, "--endpoint-file", str(endpoints), "--config-file", document)
+    envoy = Envoy("envoy.yaml", recorders, picker)
+    prefiller = f"127.0.0.1:{recorders[0].port}"
+    for tokens, told in ((2000, prefiller), (3, None)):
+        body = {"model": MODEL, "prompt": "four" * tokens}
+        status, _, answer = post(envoy.url + "/v1/completions", body, {"x-prefiller-host-port": "9.9.9.9:9"})
+        check("split by document", status == 200, (status, answer[:200]))
+        headers, _ = [seen for recorder in recorders[1:] for seen in recorder.seen][-1]
+        seen = headers.get("x-prefiller-host-port")
+        check(f"prompt of {tokens} tokens: who prefills", seen == told, (seen, told))
+        for recorder in recorders:
+            recorder.seen.clear()
+    wait("load of both stages given back", lambda: picker.active() == 0)
+    page = picker.page()
+    for kind in ("prefill-decode", "decode-only"):
+        line = f'llm_d_epp_disagg_decision_total{{model_name="{MODEL}",decision_type="{kind}"}} 1'
+        check(f"decision {kind} counted", line in page, page[:2000])
+    for recorder in recorders:
+        recorder.shutdown()
+    stop(envoy.process)
+    stop(picker.process)
+
+
+def flow_control(engines):
+    """A document that lets requests wait: no endpoint has more than its share, and everyone is served in the end."""
+    text = (DOCUMENTS / "flow_control.yaml").read_text()
+    detector = "- {type: concurrency-detector, parameters: {maxConcurrency: 1}}\nflowControl:\n"
+    text = text.replace("flowControl:\n", detector + "  saturationDetector: {pluginRef: concurrency-detector}\n")
+    picker = Picker(engines, "--config-text", text, "--objective", "vip=10")
+    envoy = Envoy("envoy.yaml", engines, picker)
+    most = 0
+
+    def one(number):
+        body = {"model": MODEL, "prompt": prompt(200 + number), "max_tokens": 40, "ignore_eos": True}
+        return post(envoy.url + "/v1/completions", body, {"x-llm-d-inference-objective": "vip"})[0]
+
+    with concurrent.futures.ThreadPoolExecutor(24) as pool:
+        asked = [pool.submit(one, number) for number in range(24)]
+        while not all(future.done() for future in asked):
+            most = max(most, picker.active())
+    statuses = {future.result() for future in asked}
+    check("everyone who waited is served", statuses == {200}, statuses)
+    check("no more at once than the pool has room for", 0 < most <= len(engines), most)
+    wait("load given back", lambda: picker.active() == 0)
+    page = picker.page()
+    line = 'llm_d_epp_flow_control_requests_total{outcome="Dispatched",inference_pool="default"} 24'
+    check("every wait ended in a dispatch", line in page, page[-3000:])
+    stop(envoy.process)
+    stop(picker.process)
+
+
 def main():
     engines = [Engine(f"engine-{at}", "--time-scale", "0.2") for at in range(3)]
     picker = Picker(engines)
@@ -299,6 +363,8 @@ def main():
     bodies("envoy.yaml")
     bodies("envoy-feedback.yaml")
     feedback(engines)
+    stages()
+    flow_control(engines)
     picker_gone(engines, True)
     picker_gone(engines, False)
     slow = [Engine(f"slow-{at}") for at in range(3)]

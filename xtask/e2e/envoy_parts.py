@@ -19,6 +19,7 @@ import urllib.request
 PREFIXGATE = os.environ["PREFIXGATE"]
 ENVOY = os.environ["ENVOY"]
 DEPLOY = pathlib.Path(os.environ["ROOT"]) / "deploy" / "envoy"
+DOCUMENTS = pathlib.Path(os.environ["ROOT"]) / "crates" / "scheduler" / "tests" / "documents" / "llm_d"
 LOGS = pathlib.Path(tempfile.mkdtemp(prefix="e2e-envoy-"))
 MODEL = "e2e/model"
 WORDS = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu".split()
@@ -111,7 +112,7 @@ class Picker:
         words += ["--metrics-port", str(self.metrics), "--max-endpoints", "3", *self.flags]
         if "--drain-timeout" not in self.flags:
             words += ["--drain-timeout", "0s"]
-        for engine in self.engines:
+        for engine in self.engines if "--endpoint-file" not in self.flags else []:
             words += ["--endpoint", engine.url]
         self.process = start("picker", words)
         self.wait_ready()

@@ -162,6 +162,10 @@ pub(crate) async fn start_pool(
         tls: Some(Arc::new(entry.tls.client_config()?)),
         tls_server_name: entry.tls.server_name.clone(),
         tokens: tokens(entry, seed)?,
+        flow: compiled
+            .wiring
+            .flow
+            .map(|flow| gateway::Flow::new(Some(flow), Arc::clone(&fleet), clock.clone())),
         pass_client_authorization: entry.pass_client_authorization.unwrap_or(true),
         ..PoolRoute::new(entry.name.clone(), Arc::clone(&fleet))
     };

@@ -365,7 +365,11 @@ fn land(
     decision: &Decision,
 ) -> Landed {
     let mut extra = Vec::new();
-    for (name, value) in plugin_headers(trip, endpoint.slot) {
+    let of_stages = pick::stage_response_headers(trip.pool.fleet(), decision);
+    for (name, value) in plugin_headers(trip, endpoint.slot)
+        .into_iter()
+        .chain(of_stages)
+    {
         if let (Ok(name), Ok(value)) = (name.parse(), HeaderValue::try_from(value)) {
             extra.push((name, value));
         }

@@ -114,6 +114,12 @@ pub(crate) fn spelt<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     value?.to_str().ok()
 }
 
+/// Whether the request states `preference` (RFC 7240).
+pub(crate) fn prefers(headers: &HeaderMap, preference: &str) -> bool {
+    let mut stated = headers.get_all("prefer").iter().flat_map(tokens);
+    stated.any(|token| token.eq_ignore_ascii_case(preference))
+}
+
 /// Names of the system-owned headers in `headers`.
 pub(crate) fn system_owned(headers: &HeaderMap) -> Vec<String> {
     let names = headers.keys().filter(|name| is_system_owned(name));

@@ -9,6 +9,7 @@ use kv_index::Slot;
 use rand::SeedableRng;
 use scheduler::{Beside, Decision, NoEndpoint, Rng, StageKind};
 
+use crate::attempt::Attempt;
 use crate::error::Refusal;
 use crate::fingerprint::Fingerprint;
 use crate::gateway::Gateway;
@@ -128,6 +129,30 @@ pub(crate) fn next(
     let picked = fingerprint.with_request(tried, |request| fleet.pick(request, now, &mut rng))?;
     *decision = picked.decision;
     Ok((picked.reservation, picked.beside))
+}
+
+/// Nothing comes of what was picked.
+pub(crate) fn give_back(gateway: &Gateway, pool: &Pool, picked: Picked) {
+    let fleet = Arc::clone(pool.fleet());
+    let attempt = Attempt::new(fleet, gateway.clock.clone(), picked.reservation);
+    // Dropped without an answer, it says that the client has left.
+    drop(attempt.with(picked.beside));
+}
+
+/// What plugins of other stages' profiles say to the client about the endpoints that do them.
+pub(crate) fn stage_response_headers(fleet: &Fleet, decision: &Decision) -> Vec<(String, String)> {
+    if decision.beside.is_empty() {
+        return Vec::new();
+    }
+    let (profile, view) = (fleet.profile(), fleet.view());
+    let told = decision.beside.iter().filter_map(|beside| {
+        let stages = profile.stages().iter();
+        let stage = stages.into_iter().find(|it| it.kind() == beside.stage)?;
+        let row = view.row_of.get(beside.slot?.index()).copied().flatten()?;
+        let info = view.infos.get(row as usize)?;
+        Some(stage.profile().response_headers(info))
+    });
+    told.flatten().collect()
 }
 
 /// Reserves `slot`, and the stages where `decision` placed them; `None` where it is not ready or gone. A stage whose

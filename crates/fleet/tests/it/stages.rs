@@ -59,7 +59,8 @@ fn staged(names: &[&str]) -> Fleet {
 
 fn active(fleet: &Fleet, name: &str) -> (u64, u64) {
     let report = fleet.report(at(0));
-    let found = report.endpoints.iter().find(|e| e.name == name).unwrap();
+    let found = report.endpoints.iter().find(|e| e.name == name);
+    let found = found.expect("the endpoint is there");
     (found.active_requests, found.active_tokens)
 }
 

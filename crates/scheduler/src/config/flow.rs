@@ -158,14 +158,14 @@ pub(crate) fn limit(params: &LimitParams) -> Result<Piece, ParamError> {
 /// Whether the document's feature gate turns flow control on.
 pub(crate) fn is_on(document: &Document) -> bool {
     let gates = document.feature_gates.iter();
-    let said =
+    let mut said =
         gates.filter_map(
             |gate| match gate.split_once('=').unwrap_or((gate.as_str(), "true")) {
                 ("flowControl", value) => Some(value == "true"),
                 _ => None,
             },
         );
-    said.last().unwrap_or(false)
+    said.next_back().unwrap_or(false)
 }
 
 /// Reads one section; what is wrong goes to `problems`.
@@ -228,11 +228,11 @@ impl Reading<'_> {
             },
             // One that is declared is meant.
             None => {
-                let declared = self.instances.all.iter().filter_map(|it| match &it.part {
+                let mut declared = self.instances.all.iter().filter_map(|it| match &it.part {
                     Some(Part::Flow(Piece::Detector(detector))) => Some(*detector),
                     _ => None,
                 });
-                declared.last().unwrap_or_default()
+                declared.next_back().unwrap_or_default()
             }
         }
     }

@@ -29,6 +29,9 @@ use crate::splice;
 use crate::wire::Payload;
 use crate::{parse, scores};
 
+/// Preference (RFC 7240) of a request that is to be answered where its prompt is held, or not at all.
+const IF_AVAILABLE: &str = "if-available";
+
 /// A request whose body is still coming in.
 pub(super) struct Collecting {
     gateway: Arc<Gateway>,
@@ -219,6 +222,7 @@ impl Collecting {
             among: self.among.clone(),
             model_required: true,
             explain: self.picker.config.emit_scores,
+            held_only: headers::prefers(&self.inbound.headers, IF_AVAILABLE),
             prompts: path::tokenize(
                 &self.gateway,
                 &self.entered,

@@ -183,7 +183,9 @@ impl Flying {
             .flatten()
             .and_then(|row| view.infos.get(row as usize));
         if let Some(info) = info {
+            let of_stages = pick::stage_response_headers(fleet, &with.decision);
             let named = fleet.profile().response_headers(info).into_iter();
+            let named = named.chain(of_stages);
             added.extend(
                 named.filter_map(|(name, value)| Some((name, HeaderValue::try_from(value).ok()?))),
             );

@@ -139,6 +139,74 @@ async fn who_served_keeps_the_prefiller() {
 }
 
 #[tokio::test]
+async fn only_where_it_is_held_when_the_request_says_so() {
+    let deciding = documented_picker(PREFILL_DECODE, &[(P1, "prefill"), (D1, "decode")]).await;
+    let prefer = [("prefer", "respond-async, If-Available")];
+    let mut stream = deciding.open().await;
+    asked(&stream, 2000, &prefer).await;
+    let (status, reason, text) = immediate(stream.answer().await);
+    assert_eq!((status, reason), (412, None), "{text}");
+    assert_eq!(deciding.active(), 0, "nothing stays booked");
+    let mut stream = deciding.open().await;
+    asked(&stream, 2000, &[]).await;
+    placed(&mut stream).await;
+    stream.say(good("application/json", true)).await;
+    stream.answer().await;
+    let mut stream = deciding.open().await;
+    asked(&stream, 2000, &prefer).await;
+    assert_eq!(placed(&mut stream).await.0, D1);
+}
+
+#[tokio::test]
+async fn each_stage_keeps_its_session() {
+    let document = "
+apiVersion: llm-d.ai/v1alpha1
+kind: EndpointPickerConfig
+plugins:
+- {type: prefill-filter}
+- {type: decode-filter}
+- {name: prefill-session, type: session-affinity-filter, parameters: {headerName: x-session-token-prefill, profileName: prefill}}
+- {name: decode-session, type: session-affinity-filter, parameters: {profileName: decode}}
+- {type: random-picker}
+- {type: always-disagg-pd-decider}
+- {type: disagg-profile-handler, parameters: {deciders: {prefill: always-disagg-pd-decider}}}
+schedulingProfiles:
+- {name: prefill, plugins: [{pluginRef: prefill-filter}, {pluginRef: prefill-session}, {pluginRef: random-picker}]}
+- {name: decode, plugins: [{pluginRef: decode-filter}, {pluginRef: decode-session}, {pluginRef: random-picker}]}";
+    let roles = [
+        (P1, "prefill"),
+        (P2, "prefill"),
+        (D1, "decode"),
+        (D2, "decode"),
+    ];
+    let deciding = documented_picker(document, &roles).await;
+    let mut stream = deciding.open().await;
+    asked(&stream, 10, &[]).await;
+    let (decode, mutation) = placed(&mut stream).await;
+    let prefill = set(&mutation, PREFILLER).unwrap();
+    stream.say(good("application/json", true)).await;
+    let Heard::ResponseHeaders(answer) = stream.answer().await else {
+        panic!("no headers")
+    };
+    let told = answer.response.unwrap().header_mutation.unwrap();
+    let token = |name| set(&told, name).unwrap_or_else(|| panic!("no {name}"));
+    let (here, there) = (token("x-session-token"), token("x-session-token-prefill"));
+    for _ in 0..5 {
+        let mut stream = deciding.open().await;
+        let tokens = [
+            ("x-session-token", here.as_str()),
+            ("x-session-token-prefill", there.as_str()),
+        ];
+        asked(&stream, 10, &tokens).await;
+        let (again, mutation) = placed(&mut stream).await;
+        assert_eq!(
+            (again, set(&mutation, PREFILLER).unwrap()),
+            (decode.clone(), prefill.clone())
+        );
+    }
+}
+
+#[tokio::test]
 async fn pictures_are_encoded_elsewhere() {
     let document = "
 apiVersion: llm-d.ai/v1alpha1
