@@ -26,6 +26,14 @@ pub use log::Log;
 
 use std::future::Future;
 
+/// Whether an engine could start with `args`, as far as that can be told without starting it.
+///
+/// # Errors
+/// As [`Engine::start`].
+pub fn check(args: EngineArgs) -> anyhow::Result<()> {
+    settings::Settings::resolve(args).map(drop)
+}
+
 /// Serves until `shutdown` is ready, then drains. Access and throughput lines go to standard output.
 ///
 /// # Errors

@@ -14,6 +14,20 @@ pub(crate) struct Args {
     exit_on_stdin_close: bool,
 }
 
+/// Whether an engine would start with the flags in `words`, its port aside.
+///
+/// # Errors
+/// What it would say instead.
+pub(crate) fn check(words: &[String]) -> anyhow::Result<()> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+    let line = <Line as clap::Parser>::try_parse_from(words)?;
+    engine::check(line.args.engine)
+}
+
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.exit_on_stdin_close {
         // The parent is gone and nobody is left to answer to: no drain.

@@ -150,6 +150,11 @@ impl Args {
 )]
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ports = ports::choose(args.engine_port, args.replicas)?;
+    if args.engine_command.is_none() {
+        // Said once and before anything runs, rather than by each engine, again and again.
+        super::engine::check(&own_engine(&args, 1, ports[0]))
+            .context("the engines would not start")?;
+    }
     let system = System::start(config(&args, &ports)).await?;
     let (engines, stop) = (TaskTracker::new(), Stop::default());
     let pool = &system.pools[0];
