@@ -49,10 +49,13 @@ impl Controller {
 
     /// Resident memory, MiB.
     fn resident_mib(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-        Ok(kib.context("the kernel does not say how much memory it has")? / 1024.0)
+        // Every system that this builds on has it, in KiB.
+        let said = Command::new("ps")
+            .args(["-o", "rss=", "-p", &self.0.id().to_string()])
+            .output()
+            .context("cannot start `ps`")?;
+        let kib = String::from_utf8_lossy(&said.stdout).trim().parse::<f64>();
+        Ok(kib.context("`ps` does not say how much memory it has")? / 1024.0)
     }
 }
 
