@@ -175,6 +175,11 @@ impl ClusterPools {
             Some(_) => Vec::new(),
             None => view.rules.iter().filter_map(rule).collect(),
         };
+        if let Some(only) = &self.only {
+            let own = (only.namespace.clone(), only.pool.clone());
+            let objectives = view.objectives.get(&own).cloned();
+            self.gateway.set_objectives(objectives.unwrap_or_default());
+        }
         self.gateway.set_routes(routes.collect(), rules);
     }
 

@@ -1,5 +1,6 @@
 //! What does everyone who carries a request share?
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -42,6 +43,8 @@ pub struct Gateway {
     chance: Chance,
     draining: AtomicBool,
     no_pool: Arc<str>,
+    /// As a cluster gives them.
+    objectives: ArcSwap<BTreeMap<String, i32>>,
     /// Set where requests are decided for a data plane.
     pub(crate) picker: OnceLock<Arc<Picker>>,
     pub(crate) sources: Arc<OnceLock<Sources>>,
@@ -70,6 +73,7 @@ impl Gateway {
             started_unix_seconds: unix.map_or(0, |since| since.as_secs()),
             draining: AtomicBool::new(false),
             no_pool: Arc::from(""),
+            objectives: ArcSwap::default(),
             picker: OnceLock::new(),
             sources,
             config,
@@ -185,13 +189,19 @@ impl Gateway {
         self.chance.rng().random()
     }
 
+    /// Replaces the priorities that a cluster gives to objectives; those of the configuration go before them.
+    pub fn set_objectives(&self, objectives: BTreeMap<String, i32>) {
+        self.objectives.store(Arc::new(objectives));
+    }
+
     /// Of the objective that a request names; 0 where it names none that is known.
     pub(crate) fn priority(&self, headers: &HeaderMap) -> i32 {
-        if self.config.objectives.is_empty() {
+        let (configured, found) = (&self.config.objectives, self.objectives.load());
+        if configured.is_empty() && found.is_empty() {
             return 0;
         }
-        let named = headers::spelt(headers, headers::OBJECTIVE.as_str());
-        let known = named.and_then(|name| self.config.objectives.get(name.trim()));
+        let named = headers::spelt(headers, headers::OBJECTIVE.as_str()).map(str::trim);
+        let known = named.and_then(|name| configured.get(name).or_else(|| found.get(name)));
         known.copied().unwrap_or(0)
     }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::admitter::{latency_slo, probabilistic};
 use crate::config::params::{NoParams, Params, Reference, decode, schema_of};
-use crate::config::{ParamError, Parameters, Wiring, flow, handlers, precise, wired};
+use crate::config::{ParamError, Parameters, Wiring, handlers, pieces, precise, wired};
 use crate::decider::{always, prefix_based};
 use crate::filter::{
     header_steering, labels, overload_guard, prefix_affinity, slo_headroom, utilization,
@@ -167,7 +167,7 @@ pub(crate) enum Part {
     Decider(Box<dyn Decider>),
     Admitter(Box<dyn Admitter>),
     Handler(handlers::Handler),
-    Flow(flow::Piece),
+    Flow(pieces::Piece),
     /// Applied to the document's wiring.
     Wire(Wire),
 }
@@ -299,7 +299,7 @@ fn handler<P: Params>(
 
 fn piece<P: Params>(
     input: &Input<'_>,
-    make: fn(&P) -> Result<flow::Piece, ParamError>,
+    make: fn(&P) -> Result<pieces::Piece, ParamError>,
 ) -> Result<Built, Vec<ParamError>> {
     made(input, |params: P| Ok(Part::Flow(make(&params)?)))
 }
@@ -1085,8 +1085,8 @@ pub static PLUGINS: &[PluginType] = &[
         formula: "mean over endpoints of max(queue / queueDepthThreshold, KV use / kvCacheUtilThreshold); no endpoint: 1\nas a filter: an endpoint stays below 1 + headroom",
         misleads: "It is as old as the last scrape: what was sent since counts as waiting only where requests waited then.",
         refused: &[],
-        schema: schema_of::<flow::UtilizationParams>,
-        build: |input| piece(input, flow::utilization),
+        schema: schema_of::<pieces::UtilizationParams>,
+        build: |input| piece(input, pieces::utilization),
     },
     PluginType {
         name: "concurrency-detector",
@@ -1097,8 +1097,8 @@ pub static PLUGINS: &[PluginType] = &[
         formula: "mean over endpoints of requests / maxConcurrency, uncached tokens / maxTokenConcurrency, or the larger of both\nas a filter: an endpoint stays below 1 + headroom",
         misleads: "It sees only what this process sent; a second replica, or direct traffic, is not counted.",
         refused: &[],
-        schema: schema_of::<flow::ConcurrencyParams>,
-        build: |input| piece(input, flow::concurrency),
+        schema: schema_of::<pieces::ConcurrencyParams>,
+        build: |input| piece(input, pieces::concurrency),
     },
     PluginType {
         name: "fcfs-ordering-policy",
@@ -1110,7 +1110,11 @@ pub static PLUGINS: &[PluginType] = &[
         misleads: "",
         refused: &[],
         schema: schema_of::<NoParams>,
-        build: |input| piece(input, |_: &NoParams| Ok(flow::Piece::Order(Order::Arrival))),
+        build: |input| {
+            piece(input, |_: &NoParams| {
+                Ok(pieces::Piece::Order(Order::Arrival))
+            })
+        },
     },
     PluginType {
         name: "edf-ordering-policy",
@@ -1124,7 +1128,7 @@ pub static PLUGINS: &[PluginType] = &[
         schema: schema_of::<NoParams>,
         build: |input| {
             piece(input, |_: &NoParams| {
-                Ok(flow::Piece::Order(Order::Deadline))
+                Ok(pieces::Piece::Order(Order::Deadline))
             })
         },
     },
@@ -1140,7 +1144,7 @@ pub static PLUGINS: &[PluginType] = &[
         schema: schema_of::<NoParams>,
         build: |input| {
             piece(input, |_: &NoParams| {
-                Ok(flow::Piece::Order(Order::SloDeadline))
+                Ok(pieces::Piece::Order(Order::SloDeadline))
             })
         },
     },
@@ -1156,7 +1160,7 @@ pub static PLUGINS: &[PluginType] = &[
         schema: schema_of::<NoParams>,
         build: |input| {
             piece(input, |_: &NoParams| {
-                Ok(flow::Piece::Fairness(Fairness::GlobalStrict))
+                Ok(pieces::Piece::Fairness(Fairness::GlobalStrict))
             })
         },
     },
@@ -1172,7 +1176,7 @@ pub static PLUGINS: &[PluginType] = &[
         schema: schema_of::<NoParams>,
         build: |input| {
             piece(input, |_: &NoParams| {
-                Ok(flow::Piece::Fairness(Fairness::RoundRobin))
+                Ok(pieces::Piece::Fairness(Fairness::RoundRobin))
             })
         },
     },
@@ -1185,8 +1189,8 @@ pub static PLUGINS: &[PluginType] = &[
         formula: "",
         misleads: "",
         refused: &[],
-        schema: schema_of::<flow::LimitParams>,
-        build: |input| piece(input, flow::limit),
+        schema: schema_of::<pieces::LimitParams>,
+        build: |input| piece(input, pieces::limit),
     },
 ];
 

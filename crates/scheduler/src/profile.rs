@@ -1,5 +1,7 @@
 //! How do filters, scorers and a picker become one decision?
 
+mod reasons;
+
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +9,8 @@ use std::sync::Arc;
 use crate::around::Around;
 use crate::numbers::unit;
 use crate::{
-    Ask, CandidateReason, Candidates, Decision, Detector, EndpointInfo, Filter, NoEndpoint, Picker,
-    Rng, ScoreReason, Scorer, Stage,
+    Ask, Candidates, Decision, Detector, EndpointInfo, Filter, NoEndpoint, Picker, Rng, Scorer,
+    Stage,
 };
 
 /// A plugin under its configured name.
@@ -358,69 +360,6 @@ impl Profile {
                 *score = unit(*score);
                 *total += weighted.weight * *score;
             }
-        }
-    }
-
-    fn reasons(
-        &self,
-        scratch: &Scratch,
-        ask: &Ask<'_>,
-        candidates: &Candidates,
-        winner: usize,
-    ) -> Vec<CandidateReason> {
-        if ask.explain {
-            (0..candidates.len())
-                .map(|row| self.reason(scratch, ask, candidates, row))
-                .collect()
-        } else {
-            vec![self.reason(scratch, ask, candidates, winner)]
-        }
-    }
-
-    fn reason(
-        &self,
-        scratch: &Scratch,
-        ask: &Ask<'_>,
-        candidates: &Candidates,
-        row: usize,
-    ) -> CandidateReason {
-        let info = candidates.info(row);
-        let removed = scratch.removed.get(row).copied().flatten().map(|index| {
-            let filter = &self.filters[index];
-            let words = filter
-                .plugin
-                .reason(ask, candidates, &scratch.before[index], row);
-            (Arc::clone(&filter.name), words)
-        });
-        let mut scores = Vec::new();
-        if removed.is_none() {
-            scores.reserve_exact(self.scorers.len());
-            for (weighted, column) in self
-                .scorers
-                .iter()
-                .zip(scratch.scores.chunks_exact(candidates.len()))
-            {
-                let raw = weighted.scorer.plugin.raw(ask, candidates, row);
-                scores.push(ScoreReason {
-                    scorer: Arc::clone(&weighted.scorer.name),
-                    raw: raw.value,
-                    unit: raw.unit,
-                    score: column[row],
-                    weight: weighted.weight,
-                });
-            }
-        }
-        let total = if removed.is_none() {
-            scratch.totals[row]
-        } else {
-            0.0
-        };
-        CandidateReason {
-            slot: info.slot,
-            name: Arc::clone(&info.name),
-            total,
-            scores,
-            removed,
         }
     }
 }

@@ -77,6 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let discovery = k8s::discovery::DiscoveryConfig {
             namespace: Some(args.pool_namespace.clone()),
             gateway: None,
+            objectives: true,
         };
         crate::kubernetes::follow(host, discovery).await?;
     }

@@ -45,6 +45,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let discovery = k8s::discovery::DiscoveryConfig {
             namespace: args.namespace,
             gateway: args.gateway,
+            objectives: false,
         };
         system.follow_cluster(&config, discovery).await?;
     }

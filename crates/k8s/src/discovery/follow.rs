@@ -15,7 +15,10 @@ use super::kinds::{LeanPod, LeanService, Namespace, ReferenceGrant};
 use super::source::SourceStatus;
 use super::view::{ClusterView, Objects, Seen};
 use super::watch::Watched;
-use crate::types::{Gateway, GatewayClass, HttpRoute, InferencePool, LlmInferenceService};
+use crate::types::{
+    Gateway, GatewayClass, HttpRoute, InferenceObjective, InferencePool, LlmInferenceService,
+    OlderInferenceObjective,
+};
 
 /// Changes that come within this time make one view.
 const DEBOUNCE: Duration = Duration::from_millis(20);
@@ -30,6 +33,8 @@ pub struct DiscoveryConfig {
     pub namespace: Option<String>,
     /// Namespace and name of the only Gateway to serve; all of our class without.
     pub gateway: Option<(String, String)>,
+    /// Objectives too. They are no source that anyone waits for: a cluster may not have them, or not show them.
+    pub objectives: bool,
 }
 
 /// The running watches.
@@ -50,6 +55,8 @@ struct Watches {
     classes: Arc<Watched<GatewayClass>>,
     namespaces: Arc<Watched<Namespace>>,
     grants: Arc<Watched<ReferenceGrant>>,
+    objectives: Arc<Watched<InferenceObjective>>,
+    older_objectives: Arc<Watched<OlderInferenceObjective>>,
 }
 
 impl Discovery {
@@ -85,6 +92,8 @@ impl Watches {
             classes: self.classes.all(),
             namespaces: self.namespaces.all(),
             grants: self.grants.all(),
+            objectives: self.objectives.all(),
+            older_objectives: self.older_objectives.all(),
             config_maps: config_maps.clone(),
             gateway: config.gateway.clone(),
         }
@@ -132,6 +141,8 @@ pub fn follow(
         classes: Watched::new("gatewayclasses"),
         namespaces: Watched::new("namespaces"),
         grants: Watched::new("referencegrants"),
+        objectives: Watched::new("inferenceobjectives"),
+        older_objectives: Watched::new("inferenceobjectives of the older group"),
     });
     let changed = Arc::new(Notify::new());
     let own = config.namespace.clone();
@@ -152,6 +163,10 @@ pub fn follow(
     run!(watches.classes, None);
     run!(watches.namespaces, None);
     run!(watches.grants, None);
+    if config.objectives {
+        run!(watches.objectives, own.clone());
+        run!(watches.older_objectives, own);
+    }
     let (sender, views) = watch::channel(None);
     let making = make(client, config, Arc::clone(&watches), changed, sender);
     let stop = stop.clone();

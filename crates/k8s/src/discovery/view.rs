@@ -11,7 +11,10 @@ use super::kinds::{LeanPod, LeanService, Namespace, ReferenceGrant};
 use super::pools;
 use super::rules::{self, Backend, Rule};
 use crate::desired::names::GATEWAY_CONTROLLER;
-use crate::types::{Gateway, GatewayClass, HttpRoute, InferencePool, LlmInferenceService};
+use crate::types::{
+    Gateway, GatewayClass, HttpRoute, InferenceObjective, InferencePool, LlmInferenceService,
+    OlderInferenceObjective,
+};
 
 /// The last view of every kind.
 #[derive(Clone, Default)]
@@ -25,6 +28,8 @@ pub struct Objects {
     pub classes: Vec<Arc<GatewayClass>>,
     pub namespaces: Vec<Arc<Namespace>>,
     pub grants: Vec<Arc<ReferenceGrant>>,
+    pub objectives: Vec<Arc<InferenceObjective>>,
+    pub older_objectives: Vec<Arc<OlderInferenceObjective>>,
     /// Data of the ConfigMaps that services name, by namespace and name.
     pub config_maps: BTreeMap<(String, String), BTreeMap<String, String>>,
     /// Only this gateway is served; all of our class without.
@@ -62,6 +67,8 @@ pub struct ClusterView {
     /// By name.
     pub pools: BTreeMap<String, PoolView>,
     pub rules: Vec<Rule>,
+    /// Priorities of objectives by name, for each pool by namespace and name.
+    pub objectives: BTreeMap<(String, String), BTreeMap<String, i32>>,
 }
 
 /// One pool.
@@ -123,7 +130,22 @@ impl ClusterView {
             }
             pool.routed |= pool.path.is_some();
         }
+        view.add_objectives(objects);
         view
+    }
+
+    /// The current group counts where both have one of the same name.
+    fn add_objectives(&mut self, objects: &Objects) {
+        let older = objects.older_objectives.iter();
+        let older = older.map(|objective| (&objective.metadata, &objective.spec));
+        let current = objects.objectives.iter();
+        let current = current.map(|objective| (&objective.metadata, &objective.spec));
+        for (metadata, spec) in older.chain(current) {
+            let (namespace, name) = own_name(metadata);
+            let pool = (namespace, spec.pool_ref.name.clone());
+            let of_pool = self.objectives.entry(pool).or_default();
+            of_pool.insert(name, spec.priority.unwrap_or(0));
+        }
     }
 
     #[allow(

@@ -74,6 +74,38 @@ fn names(view: &ClusterView, pool: &str) -> Vec<(String, bool)> {
 }
 
 #[test]
+fn objectives_are_of_their_pool_and_the_current_group_counts() {
+    let named = |name: &str, pool: &str, priority: Option<i32>| {
+        json!({
+            "metadata": {"name": name, "namespace": "ns"},
+            "spec": {"poolRef": {"group": "inference.networking.k8s.io", "name": pool}, "priority": priority},
+        })
+    };
+    let objects = Objects {
+        objectives: vec![
+            parse(named("vip", "p", Some(10))),
+            parse(named("plain", "p", None)),
+            parse(named("vip", "other", Some(3))),
+        ],
+        older_objectives: vec![
+            parse(named("vip", "p", Some(1))),
+            parse(named("batch", "p", Some(-1))),
+        ],
+        ..Objects::default()
+    };
+    let view = ClusterView::of(&objects, &mut Seen::default());
+    let of = |pool: &str| -> Vec<(&str, i32)> {
+        let found = &view.objectives[&("ns".to_owned(), pool.to_owned())];
+        found
+            .iter()
+            .map(|(name, priority)| (name.as_str(), *priority))
+            .collect()
+    };
+    assert_eq!(of("p"), [("batch", -1), ("plain", 0), ("vip", 10)]);
+    assert_eq!(of("other"), [("vip", 3)]);
+}
+
+#[test]
 fn pods_count_from_ready_to_gone() {
     let mut seen = Seen::default();
     let mut check = |pods: Vec<Arc<LeanPod>>, expected: &[(&str, bool)]| {

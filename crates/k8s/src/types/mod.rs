@@ -6,6 +6,7 @@
 mod config;
 pub mod crds;
 mod gateway;
+mod inference_objective;
 mod inference_pool;
 mod route;
 mod schema;
@@ -15,6 +16,7 @@ mod workload;
 
 pub use config::LlmInferenceServiceConfig;
 pub use gateway::*;
+pub use inference_objective::*;
 pub use inference_pool::*;
 pub use route::*;
 pub use service::*;

@@ -39,6 +39,30 @@ fn started(client: kube::Client) -> (Discovery, TaskTracker, CancellationToken) 
     )
 }
 
+/// The shape of a kind that another project defines, as far as a server asks for it.
+fn objectives_of(group: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": format!("inferenceobjectives.{group}"),
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a shortened definition for tests"},
+        },
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {
+                "plural": "inferenceobjectives", "singular": "inferenceobjective",
+                "kind": "InferenceObjective", "listKind": "InferenceObjectiveList",
+            },
+            "versions": [{
+                "name": "v1alpha2", "served": true, "storage": true,
+                "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
+            }],
+        },
+    })
+}
+
 fn addresses(view: &ClusterView) -> Vec<String> {
     let pool = view.pools.get("default/p");
     pool.into_iter()
@@ -166,4 +190,50 @@ async fn an_object_that_cannot_be_read_is_left_out() {
     let (mut found, ..) = started(client);
     let view = seen(&mut found, &["10.0.0.1:8000"]).await;
     assert_eq!(view.pools.len(), 1);
+}
+
+#[tokio::test]
+async fn objectives_are_followed_where_asked_for() {
+    let (server, client) = in_project().await;
+    furnish(&server);
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let objectives = "/apis/llm-d.ai/v1alpha2/namespaces/default/inferenceobjectives";
+    let definition = objectives_of("llm-d.ai");
+    server.client().create(definitions, &definition).unwrap();
+    let named = |name: &str, priority: i32| {
+        let spec = json!({"priority": priority, "poolRef": {"name": "p"}});
+        json!({"metadata": {"name": name}, "spec": spec})
+    };
+    server
+        .client()
+        .create(objectives, &named("batch", -1))
+        .unwrap();
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let config = DiscoveryConfig {
+        objectives: true,
+        ..DiscoveryConfig::default()
+    };
+    let mut found = follow(client, config, &stop, &tracker);
+    let mut told = async |expected: &[(&str, i32)]| {
+        let own = ("default".to_owned(), "p".to_owned());
+        let wanted = |view: &Option<Arc<ClusterView>>| {
+            let objectives = view.as_ref().and_then(|view| view.objectives.get(&own));
+            let told = objectives.into_iter().flatten();
+            told.map(|(name, priority)| (name.as_str(), *priority))
+                .eq(expected.iter().copied())
+        };
+        let waiting = found.views.wait_for(wanted);
+        let _view = tokio::time::timeout(LIMIT, waiting).await.expect("in time");
+    };
+    told(&[("batch", -1)]).await;
+    server
+        .client()
+        .create(objectives, &named("vip", 5))
+        .unwrap();
+    told(&[("batch", -1), ("vip", 5)]).await;
+    server
+        .client()
+        .delete(&format!("{objectives}/batch"))
+        .unwrap();
+    told(&[("vip", 5)]).await;
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::document::{Document, ProfilePlugin, ProfileSpec};
 use super::error::Problem;
-use super::flow::Piece;
 use super::handlers::Handler;
 use super::instances::Instances;
 use super::located::At;
+use super::pieces::Piece;
 use super::plan;
 use crate::plugins::{Kind, Part};
 use crate::profile::{Named, Profile, Weighted};
