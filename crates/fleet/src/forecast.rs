@@ -13,6 +13,7 @@
 //! believed as far as it stands out of the noise (James and Stein, 1961): equal endpoints are not told apart by chance.
 
 mod fit;
+mod head;
 mod speed;
 
 use std::collections::VecDeque;
@@ -22,6 +23,7 @@ use parking_lot::Mutex;
 
 use crate::slot_state::{AtomicF64, DEFAULT_PREFILL_MS_PER_TOKEN};
 use fit::Fit;
+use head::Head;
 use speed::Speed;
 
 /// Pairs cost this share of a token each until it is learned: a model of some billion parameters.
@@ -46,6 +48,9 @@ const PRIOR_OBSERVATIONS: f64 = 0.05;
 
 /// Time in which prefill sent fades by 1/e, for how busy an endpoint is.
 const BUSY_MEMORY_US: f64 = 5e6;
+
+/// Picks of less time than this say little of how busy an endpoint is.
+const BUSY_LEAST_US: f64 = 0.25e6;
 
 /// News that may be so old leaves the clock half its word.
 const STALE_US: f64 = 1e6;
@@ -86,6 +91,8 @@ impl Work {
 #[derive(Debug)]
 pub(crate) struct Forecast {
     lane: Mutex<Lane>,
+    /// What is being computed now, for readers that do not wait for the lane.
+    head: Head,
 }
 
 /// A request without a first byte.
@@ -96,6 +103,8 @@ struct Open {
     takes_us: f64,
     /// Expected end of its prefill.
     done_us: f64,
+    /// Of its prompt, to be computed; 0 where its first byte comes only with its last.
+    tokens: f64,
 }
 
 #[derive(Debug)]
@@ -109,6 +118,8 @@ struct Lane {
     /// Prefill sent there, faded: milliseconds, and when that was brought up to date.
     sent_ms: f64,
     sent_at_us: f64,
+    /// The first pick.
+    first_us: f64,
     /// Context tokens of all our requests there.
     context_tokens: u64,
     next_name: u64,
@@ -126,11 +137,13 @@ impl Default for Forecast {
                 unheard_us: 0.0,
                 sent_ms: 0.0,
                 sent_at_us: 0.0,
+                first_us: 0.0,
                 context_tokens: 0,
                 next_name: 0,
                 prefill: Speed::default(),
                 decode: Speed::default(),
             }),
+            head: Head::default(),
         }
     }
 }
@@ -275,10 +288,16 @@ impl Lane {
         self.free_us = done_us;
     }
 
-    /// Milliseconds of prefill sent there per millisecond lately.
+    /// Milliseconds of prefill sent there per millisecond lately: over as long as anything was seen, or traffic that has
+    /// only begun would pass for light.
     fn busy(&self, now_us: f64) -> f64 {
+        let seen_us = (now_us - self.first_us).max(0.0) + BUSY_LEAST_US;
+        let weight_ms = BUSY_MEMORY_US / 1e3 * (1.0 - (-seen_us / BUSY_MEMORY_US).exp());
+        self.sent_lately_ms(now_us) / weight_ms
+    }
+
+    fn sent_lately_ms(&self, now_us: f64) -> f64 {
         self.sent_ms * (-(now_us - self.sent_at_us).max(0.0) / BUSY_MEMORY_US).exp()
-            / (BUSY_MEMORY_US / 1e3)
     }
 
     /// The clock is believed as far as news is fresh; with old news it is all that was sent and not heard of since.
@@ -318,6 +337,7 @@ impl Forecast {
         &self,
         pool: &PoolRates,
         work: Work,
+        streamed: bool,
         context_tokens: u64,
         now: Duration,
     ) -> Booked {
@@ -329,7 +349,10 @@ impl Forecast {
         lane.context_tokens += context_tokens;
         let name = lane.next_name;
         lane.next_name += 1;
-        lane.sent_ms = lane.busy(now_us) * BUSY_MEMORY_US / 1e3 + prefill_ms;
+        if name == 0 {
+            lane.first_us = now_us;
+        }
+        lane.sent_ms = lane.sent_lately_ms(now_us) + prefill_ms;
         lane.sent_at_us = now_us;
         let done_us = lane.free_us;
         lane.unheard_us += prefill_ms * 1e3;
@@ -338,7 +361,9 @@ impl Forecast {
             picked_us: now_us,
             takes_us: prefill_ms * 1e3,
             done_us,
+            tokens: if streamed { work.tokens } else { 0.0 },
         });
+        self.head.of(lane.first_streamed(), pool.late_us());
         Booked {
             name,
             work,
@@ -370,6 +395,7 @@ impl Forecast {
         let now_us = micros(now);
         pool.took(ttft.as_secs_f64() * 1e6);
         lane.reckon(at, now_us - pool.late_us());
+        self.head.of(lane.first_streamed(), pool.late_us());
         let took_ms = ttft.as_secs_f64() * 1e3 - booked.wait_ms;
         // A long wait says more of others than of this one.
         let alone = booked.prefill_ms / (booked.prefill_ms + booked.wait_ms).max(1e-3);
@@ -378,6 +404,11 @@ impl Forecast {
         if pool.late_us() < NOTHING_TOLD_US {
             pool.learn_prefill(&mut lane.prefill, &booked.work, took_ms, alone);
         }
+    }
+
+    /// Tokens of prompts without a first byte that are expected to be computed already; never waits.
+    pub(crate) fn done_tokens(&self, now_us: u64) -> f64 {
+        self.head.done_tokens(now_us)
     }
 
     /// The request is over; `answer` where all of it came: its time between first and last byte and its tokens.
@@ -392,6 +423,7 @@ impl Forecast {
         if let Some((at, open)) = lane.close(booked.name) {
             // Its prefill is not done any more.
             lane.reckon(at, open.done_us - open.takes_us);
+            self.head.of(lane.first_streamed(), pool.late_us());
         }
         let (Some((took, tokens)), Some(context)) = (answer, booked.context_at_first_byte) else {
             return;
@@ -413,6 +445,11 @@ impl Forecast {
 }
 
 impl Lane {
+    /// What is computed next of all that will be heard of.
+    fn first_streamed(&self) -> Option<&Open> {
+        self.open.iter().find(|open| open.tokens > 0.0)
+    }
+
     /// Takes a request off; its place and what was expected of it.
     fn close(&mut self, name: u64) -> Option<(usize, Open)> {
         let at = self.open.iter().position(|open| open.name == name)?;
@@ -447,8 +484,8 @@ mod tests {
         let (pool, forecast) = (PoolRates::default(), Forecast::default());
         let wait = |now| forecast.expected(&pool, &work(), 10_000.0, now).wait_ms;
         assert_eq!(wait(ms(0)), 0.0);
-        let _first = forecast.picked(&pool, work(), 10_000, ms(0));
-        let _second = forecast.picked(&pool, work(), 10_000, ms(0));
+        let _first = forecast.picked(&pool, work(), true, 10_000, ms(0));
+        let _second = forecast.picked(&pool, work(), true, 10_000, ms(0));
         assert_eq!(wait(ms(0)), 1_000.0);
         assert_eq!(wait(ms(400)), 600.0);
         // The first is overdue from 500 ms on: what comes after it is not done either.
@@ -458,9 +495,9 @@ mod tests {
     #[test]
     fn a_first_byte_sets_the_clock_right_and_a_failure_takes_its_work_off() {
         let (pool, forecast) = (PoolRates::default(), Forecast::default());
-        let mut first = forecast.picked(&pool, work(), 10_000, ms(0));
-        let second = forecast.picked(&pool, work(), 10_000, ms(0));
-        let third = forecast.picked(&pool, work(), 10_000, ms(0));
+        let mut first = forecast.picked(&pool, work(), true, 10_000, ms(0));
+        let second = forecast.picked(&pool, work(), true, 10_000, ms(0));
+        let third = forecast.picked(&pool, work(), true, 10_000, ms(0));
         let state = || forecast.expected(&pool, &work(), 10_000.0, ms(600));
         forecast.first_byte(&pool, &mut first, true, ms(600), ms(600));
         let seen = state();
@@ -473,6 +510,48 @@ mod tests {
     }
 
     #[test]
+    fn what_is_computed_of_the_first_does_not_stand_before_the_next() {
+        let (pool, forecast) = (PoolRates::default(), Forecast::default());
+        let done = |at_ms: u64| forecast.done_tokens(at_ms * 1_000);
+        assert_eq!(done(100), 0.0);
+        let mut first = forecast.picked(&pool, work(), true, 10_000, ms(0));
+        let _second = forecast.picked(&pool, work(), true, 10_000, ms(0));
+        for (at_ms, expected) in [(0, 0.0), (125, 2_500.0), (500, 10_000.0)] {
+            assert!(
+                (done(at_ms) - expected).abs() < 50.0,
+                "{at_ms}: {}",
+                done(at_ms)
+            );
+        }
+        // It is late: nothing says that the next one has begun.
+        assert_eq!(done(5_000), 10_000.0);
+        forecast.first_byte(&pool, &mut first, true, ms(600), ms(600));
+        // News is at most as old as the least time to first byte: 600 ms.
+        let (soon, at_most) = (done(600), done(9_000));
+        assert!(
+            soon < 13_000.0 && (21_000.0..23_000.0).contains(&at_most),
+            "{soon} {at_most}"
+        );
+        // The first byte of a whole body comes with its last: how far it is, nobody can tell.
+        let whole = Forecast::default();
+        let _booked = whole.picked(&pool, work(), false, 10_000, ms(0));
+        assert_eq!(whole.done_tokens(400_000), 0.0);
+    }
+
+    #[test]
+    fn traffic_that_has_only_begun_is_not_light() {
+        let (pool, forecast) = (PoolRates::default(), Forecast::default());
+        let busy = |at_ms| forecast.expected(&pool, &work(), 0.0, ms(at_ms)).busy;
+        // 500 ms of prefill every second, from the beginning on.
+        for second in 0..20 {
+            let _booked = forecast.picked(&pool, work(), true, 10_000, ms(second * 1_000));
+            let seen = busy(second * 1_000 + 900);
+            assert!((0.3..0.7).contains(&seen), "{second}: {seen}");
+        }
+        assert!(busy(60_000) < 0.01);
+    }
+
+    #[test]
     fn a_slow_endpoint_is_known_after_some_answers() {
         let pool = PoolRates::default();
         let (fast, slow) = (Forecast::default(), Forecast::default());
@@ -481,7 +560,7 @@ mod tests {
             let size = Work::of(1_000.0 + (at * 733 % 3_000) as f64, 0.0);
             for (forecast, factor) in [(&fast, 1.0), (&slow, 8.0)] {
                 let took = Duration::from_secs_f64(pool_ms(&size) * factor / 1e3);
-                let mut booked = forecast.picked(&pool, size, 1_000, now);
+                let mut booked = forecast.picked(&pool, size, true, 1_000, now);
                 forecast.first_byte(&pool, &mut booked, true, took, now + took);
                 forecast.finished(&pool, &booked, Some((ms(100), 10)));
             }

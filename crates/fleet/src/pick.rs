@@ -424,7 +424,7 @@ impl Fleet {
         let max_tokens = request.max_tokens.filter(|_| part.answers());
         let context_tokens =
             prompt_tokens.saturating_add(max_tokens.unwrap_or(0).min(MAX_EXPECTED_OUTPUT_TOKENS));
-        let queued_tokens_before = gauges.queued_tokens(micros(now)) as u64;
+        let queued_tokens_before = state.tokens_ahead(micros(now)) as u64;
         gauges
             .last_pick
             .store(self.sequence.fetch_add(1, Relaxed) + 1, Relaxed);
@@ -465,6 +465,7 @@ impl Fleet {
                     f64::from(prompt_tokens),
                     f64::from(prompt_tokens - uncached_tokens),
                 ),
+                request.stream,
                 u64::from(context_tokens),
                 now,
             ),
@@ -590,7 +591,7 @@ fn fill(columns: &mut Candidates, view: &View, size: Size, found: Found<'_>, now
         kv[at] = gauges.kv_usage() as f32;
         active[at] = gauges.active_requests.load(Relaxed) as f32;
         tokens[at] = gauges.active_tokens.load(Relaxed) as f32;
-        queued[at] = gauges.queued_tokens(now_us) as f32;
+        queued[at] = seat.state.tokens_ahead(now_us) as f32;
         blocks[at] = held_blocks as f32;
         matched_tokens[at] = held_tokens as f32;
         prefill[at] = gauges.prefill_ms_per_token() as f32;

@@ -182,6 +182,16 @@ impl SlotState {
         last.at_us.store(micros(now).max(1), Relaxed);
     }
 
+    /// Uncached prompt tokens that are expected to be computed before a new request's; `now_us` is [`micros`] of now.
+    /// What is queued, less what is done already of the first: one long prompt that is nearly over is no long queue.
+    pub(crate) fn tokens_ahead(&self, now_us: u64) -> f64 {
+        let queued = self.gauges.queued_tokens(now_us);
+        if queued == 0.0 {
+            return 0.0;
+        }
+        (queued - self.forecast.done_tokens(now_us)).max(0.0)
+    }
+
     /// Adds a whole-body request's expected prefill to the time at which the engine has worked them all off.
     pub(crate) fn add_unseen_prefill(&self, uncached_tokens: u32, now: Duration) {
         let ms = f64::from(uncached_tokens) * self.gauges.prefill_ms_per_token();
@@ -237,7 +247,7 @@ impl Gauges {
         }
     }
 
-    /// Uncached prompt tokens that stand before a new request here; `now_us` is [`micros`] of now.
+    /// Uncached prompt tokens of requests without a first byte; `now_us` is [`micros`] of now.
     pub(crate) fn queued_tokens(&self, now_us: u64) -> f64 {
         let seen_tokens = self.queued_tokens.load(Relaxed) as f64;
         let until_us = self.unseen_prefill_until_us.load(Relaxed);
