@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use super::arm::{self, Arm};
 use super::fleet::{Build, Fleet};
-use super::result::{Report, Row, Saturation, WorkloadReport, void};
+use super::result::{
+    AT_BUSY, AT_HIGH, AT_LOW, AT_SATURATION, Report, Row, Saturation, WorkloadReport, void,
+};
 use super::virtual_arm::VirtualArm;
 use super::{Args, WorkloadKind, calibrate, say};
 use crate::command::bracket::Bracket;
@@ -243,7 +245,7 @@ async fn saturation(
         goodput_rps: at.map(|probe| probe.goodput_rps),
         trials: Vec::new(),
     };
-    let void = at.map_or_else(Vec::new, |probe| void("at saturation", probe));
+    let void = at.map_or_else(Vec::new, |probe| void(AT_SATURATION, probe));
     Ok(Row {
         name: arm,
         replicas: arm.replicas,
@@ -284,8 +286,8 @@ async fn equal_loads(
     let replicas = f64::from(arm.replicas);
     let mut prompts = warm_up.prompts(BLOCK_TOKENS);
     for (what, rate, run) in [
-        ("low", equal.low * replicas, LOW_RUN),
-        ("high", equal.high * replicas, HIGH_RUN),
+        (AT_LOW, equal.low * replicas, LOW_RUN),
+        (AT_HIGH, equal.high * replicas, HIGH_RUN),
     ] {
         let name = format!("{arm} {what}");
         let seen = window(
@@ -302,7 +304,7 @@ async fn equal_loads(
         row.void.extend(void(what, &seen));
         let from = prompts.len();
         prompts.extend(load.run(requests(args, rate), run).prompts(BLOCK_TOKENS));
-        if what == "low" {
+        if what == AT_LOW {
             row.low = Some(seen);
         } else {
             let room = usize::from(arm.replicas) * (args.blocks as usize - 1);
@@ -318,7 +320,7 @@ async fn equal_loads(
         let name = format!("{arm} busy");
         let run = (BUSY_RUN, false);
         let seen = window(args, build, load, &mut ground, rate, equal.slo, run, &name).await?;
-        row.void.extend(void("busy", &seen));
+        row.void.extend(void(AT_BUSY, &seen));
         row.busy = Some(seen);
     }
     say(&format!(
