@@ -12,7 +12,7 @@ use super::falsify::Falsify;
 use super::ledger::Mutation;
 use super::replicas::Hardware;
 use super::settings::{
-    DEFAULT_HOP_MS, DEFAULT_PAGE_MS, DEFAULT_SCRAPE_IDLE_MS, DEFAULT_SCRAPE_MS,
+    DEFAULT_EVENT_MS, DEFAULT_HOP_MS, DEFAULT_PAGE_MS, DEFAULT_SCRAPE_IDLE_MS, DEFAULT_SCRAPE_MS,
     DEFAULT_SLO_TPOT_MS, DEFAULT_SLO_TTFT_MS, Settings,
 };
 use super::source::Source;
@@ -39,7 +39,8 @@ pub struct Args {
     workload: Option<Kind>,
 
     /// What decides, side by side: presets, reference rules, bounds, or files with a scheduling document. A name that is
-    /// a preset and a rule is the preset; `rule:NAME` is the rule. `--list` names them all.
+    /// a preset and a rule is the preset; `rule:NAME` is the rule. `exact:` before a preset or a file: caches are known
+    /// from the engines' events. `--list` names them all.
     #[arg(long, value_name = "NAME,...", value_delimiter = ',', default_value = DEFAULT_COMPARE)]
     compare: Vec<String>,
 
@@ -163,6 +164,10 @@ pub struct Args {
     /// Milliseconds between gateway and engine, one way.
     #[arg(long, default_value_t = DEFAULT_HOP_MS, value_name = "MS")]
     hop_ms: f64,
+
+    /// Milliseconds that a cache event takes longer than a byte of an answer.
+    #[arg(long, default_value_t = DEFAULT_EVENT_MS, value_name = "MS")]
+    event_ms: f64,
 
     /// Everything a gateway hears reaches its scheduler this much later, milliseconds.
     #[arg(long, default_value_t = 0.0, value_name = "MS")]
@@ -293,6 +298,7 @@ impl Args {
             scrape: Duration::from_millis(self.scrape_ms),
             scrape_idle: Duration::from_millis(self.scrape_idle_ms),
             page: ms("--page-ms", self.page_ms)?,
+            events: ms("--event-ms", self.event_ms)?,
             lag: ms("--stale-ms", self.stale_ms)?,
             report_cached: !self.no_cached_report,
             slo_ttft_ms: positive("--slo-ttft-ms", self.slo_ttft_ms)?,

@@ -23,8 +23,11 @@ use super::world::World;
 /// What decides in one arm.
 #[derive(Clone)]
 pub(crate) enum Decider {
-    /// The gateway's own scheduling.
-    Scheduling(Box<SchedulingConfig>),
+    /// The gateway's own scheduling, by its own history of what it sent where or, `exact`, by the engines' cache events.
+    Scheduling {
+        config: Box<SchedulingConfig>,
+        exact: bool,
+    },
     Rule(&'static Known),
     /// No decision: every request by itself on an idle replica of the fastest kind.
     Alone,
@@ -36,6 +39,9 @@ pub(crate) const ALONE: &str = "bound:alone";
 /// What it is, for lists.
 pub(crate) const ALONE_SUMMARY: &str = "bound: every request alone on an idle replica of the fastest kind, one unlimited cache: no routing beats it in any percentile";
 
+/// Before the name of a scheduling: matches rest on the engines' cache events.
+const EXACT: &str = "exact:";
+
 /// One arm of a comparison.
 #[derive(Clone)]
 pub(crate) struct Arm {
@@ -44,7 +50,7 @@ pub(crate) struct Arm {
 }
 
 impl Arm {
-    /// A preset, a rule, a bound, or a file.
+    /// A preset, a rule, a bound, or a file; a preset or a file behind `exact:` too.
     ///
     /// # Errors
     /// None of these, with a suggestion; a document that does not compile, with every problem.
@@ -53,18 +59,28 @@ impl Arm {
         let bare = name
             .strip_prefix("rule:")
             .or_else(|| name.strip_prefix("bound:"));
-        let decider = if name == ALONE || name == "alone" {
+        let decider = if let Some(scheduling) = name.strip_prefix(EXACT) {
+            Decider::Scheduling {
+                config: Box::new(match PRESETS.iter().any(|one| one.name == scheduling) {
+                    true => SchedulingConfig::preset(scheduling),
+                    false => document(scheduling).with_context(|| {
+                        format!("{EXACT} stands before a preset or a file: reference rules know what they know")
+                    })?,
+                }),
+                exact: true,
+            }
+        } else if name == ALONE || name == "alone" {
             Decider::Alone
         } else if let Some(bare) = bare {
             Decider::Rule(rule(bare).with_context(|| unknown(bare))?)
         } else if PRESETS.iter().any(|preset| preset.name == name) {
-            Decider::Scheduling(Box::new(SchedulingConfig::preset(name)))
+            approximate(SchedulingConfig::preset(name))
         } else if let Some(known) = rule(name) {
             Decider::Rule(known)
         } else {
-            Decider::Scheduling(Box::new(document(name)?))
+            approximate(document(name)?)
         };
-        if let Decider::Scheduling(config) = &decider {
+        if let Decider::Scheduling { config, .. } = &decider {
             compile(config, 0).with_context(|| format!("--compare {name}"))?;
         }
         let bound = is_bound(&decider);
@@ -117,10 +133,14 @@ impl Arm {
             .seed
             .wrapping_add((gateway as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         Ok(match &self.decider {
-            Decider::Scheduling(config) => {
+            Decider::Scheduling { config, exact } => {
                 let compiled =
                     compile(config, seed).with_context(|| format!("--compare {}", self.name))?;
-                Box::new(FleetRouter::new(compiled, replicas, settings.seed, seed))
+                let router = FleetRouter::new(compiled, replicas, settings.seed, seed);
+                Box::new(match exact {
+                    true => router.hearing_cache_events(),
+                    false => router,
+                })
             }
             Decider::Rule(known) => Self::ruled(known, replicas, seed),
             Decider::Alone => Self::ruled(&INFINITE_SHARED_CACHE, replicas, seed),
@@ -133,11 +153,18 @@ impl Arm {
     }
 }
 
+fn approximate(config: SchedulingConfig) -> Decider {
+    Decider::Scheduling {
+        config: Box::new(config),
+        exact: false,
+    }
+}
+
 fn is_bound(decider: &Decider) -> bool {
     match decider {
         Decider::Rule(known) => known.bound,
         Decider::Alone => true,
-        Decider::Scheduling(_) => false,
+        Decider::Scheduling { .. } => false,
     }
 }
 

@@ -7,7 +7,7 @@ use engine::backend::Profile;
 use super::arms::Arm;
 use super::replicas::Hardware;
 use super::settings::{
-    DEFAULT_HOP_MS, DEFAULT_PAGE_MS, DEFAULT_SCRAPE_IDLE_MS, DEFAULT_SCRAPE_MS,
+    DEFAULT_EVENT_MS, DEFAULT_HOP_MS, DEFAULT_PAGE_MS, DEFAULT_SCRAPE_IDLE_MS, DEFAULT_SCRAPE_MS,
     DEFAULT_SLO_TPOT_MS, DEFAULT_SLO_TTFT_MS, Settings,
 };
 use super::world::World;
@@ -52,6 +52,7 @@ pub(crate) fn served(spec: &Spec<'_>, jobs: Vec<Job>) -> anyhow::Result<Vec<Serv
         scrape: Duration::from_millis(DEFAULT_SCRAPE_MS),
         scrape_idle: Duration::from_millis(DEFAULT_SCRAPE_IDLE_MS),
         page: ms(DEFAULT_PAGE_MS),
+        events: ms(DEFAULT_EVENT_MS),
         lag: Duration::ZERO,
         report_cached: true,
         slo_ttft_ms: DEFAULT_SLO_TTFT_MS,

@@ -15,6 +15,9 @@ use super::clock::{Replica, RequestNumber};
 use super::router::Gauges;
 use crate::workload::jobs::token;
 
+/// How engines name their blocks.
+pub(crate) const HASH_ALGO: HashAlgo = HashAlgo::XxhashCbor;
+
 /// What kind of replicas there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Hardware {
@@ -117,7 +120,7 @@ impl Replicas {
                 waiting: Prefill::default(),
             });
         }
-        let chain = HashChain::new(HashAlgo::XxhashCbor, engine::model::DEFAULT_HASH_SEED);
+        let chain = HashChain::new(HASH_ALGO, engine::model::DEFAULT_HASH_SEED);
         Ok(Self {
             engines,
             chain,
@@ -244,7 +247,7 @@ fn config(hardware: &Hardware, profile: &Profile, cache_events: bool) -> BatchCo
     // As long as the pool allows: a trace may hold prompts longer than the model was made for.
     config.max_model_len_tokens = config.usable_blocks() * config.block_size_tokens;
     config.enable_prefix_caching = hardware.prefix_caching;
-    config.hash_algo = HashAlgo::XxhashCbor;
+    config.hash_algo = HASH_ALGO;
     config.record_cache_events = cache_events;
     config
 }

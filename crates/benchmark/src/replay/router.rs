@@ -21,6 +21,7 @@ pub(crate) use rules::RuleRouter;
 #[derive(Clone, Debug)]
 pub(crate) struct Ask<'a> {
     pub(crate) number: RequestNumber,
+    pub(crate) prompt: &'a [u32],
     /// The gateway's own chain; empty unless the router asked for it.
     pub(crate) chain: &'a Chain,
     /// Chained hashes of its blocks of 16 tokens; empty unless the router asked for them.
@@ -121,7 +122,7 @@ pub(crate) trait Router: Send {
     }
 
     /// Cache events of `replica` are here.
-    fn cache_events(&mut self, _replica: Replica, _events: &[CacheEvent]) {}
+    fn cache_events(&mut self, _replica: Replica, _events: &[CacheEvent], _now: Duration) {}
 
     /// Fixed time between scrapes, where its configuration says so.
     fn scrape_interval(&self) -> Option<Duration> {

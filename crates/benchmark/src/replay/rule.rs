@@ -10,6 +10,7 @@ mod consistent_hash;
 mod dynamo_cost;
 mod least_requests;
 mod llm_d_default;
+mod llm_d_memory;
 mod llm_d_precise;
 mod memory;
 mod power_of_two;

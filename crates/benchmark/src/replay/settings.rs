@@ -16,6 +16,9 @@ pub(crate) const DEFAULT_SCRAPE_IDLE_MS: u64 = 2_000;
 /// Time to write a metrics page and to read it.
 pub(crate) const DEFAULT_PAGE_MS: f64 = 2.0;
 
+/// Time from an engine's step to its cache events being applied, beyond the way that a byte takes.
+pub(crate) const DEFAULT_EVENT_MS: f64 = 1.0;
+
 /// The gateway's index writer looks for work this often.
 pub(crate) const INDEX_WRITE_EVERY: Duration = Duration::from_millis(5);
 
@@ -38,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) scrape_idle: Duration,
     /// Writing a metrics page and reading it, each half.
     pub(crate) page: Duration,
+    /// Cache events take this longer than a byte of an answer: gathered, sent and applied by threads of their own.
+    pub(crate) events: Duration,
     /// Everything a gateway hears (metrics, first bytes, ends, cache events) reaches its scheduler this much later.
     pub(crate) lag: Duration,
     /// Cached tokens are reported in each answer.

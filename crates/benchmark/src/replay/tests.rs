@@ -252,3 +252,25 @@ fn old_news_makes_no_herd() {
     let mean = |at: usize| report.runs[at].ttft_ms.mean.unwrap();
     assert!(mean(0) < mean(1) * 1.1, "{} {}", mean(0), mean(1));
 }
+
+#[test]
+fn cache_events_tell_what_engines_hold_while_they_evict() {
+    let line = "--workload chat --replicas 3 --accelerator l4 --blocks 700 --requests 400 --rate 12 --prefix-tokens 640 --question-tokens 64 --output-tokens 24 --groups 12 --seed 1 --compare exact:default,default,exact:adaptive";
+    let report = replay(&format!("{line} --no-cached-report"));
+    let [exact, approximate, adaptive] = &report.runs[..] else {
+        panic!("three arms");
+    };
+    assert!(report.is_sound(), "{:?}", report.runs);
+    let off = |run: &Outcome| (run.prediction.predicted_hit_ratio - run.hit_ratio).abs();
+    assert!(
+        off(exact) < 0.03 && off(adaptive) < 0.03,
+        "{} {}",
+        off(exact),
+        off(adaptive)
+    );
+    assert!(off(approximate) > off(exact), "{}", off(approximate));
+    // News that comes late is as good as none where engines evict.
+    let late = replay(&format!("{line} --event-ms 60000"));
+    assert!(off(&late.runs[0]) > off(exact), "{}", off(&late.runs[0]));
+    assert!(plan("--workload chat --compare exact:llm-d-precise").is_err());
+}

@@ -204,7 +204,9 @@ impl<'a> World<'a> {
                 gateway,
                 replica,
                 events,
-            } => self.gateways[gateway].router.cache_events(replica, &events),
+            } => self.gateways[gateway]
+                .router
+                .cache_events(replica, &events, now),
         }
         self.audit(now);
         Ok(false)

@@ -1,10 +1,13 @@
 //! How does the gateway's own scheduling decide? The same fleet, scheduler and index, on virtual time.
 
+mod events;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use engine::model::CacheEvent;
 use engine_api::metrics::EngineMetrics;
 use engine_api::usage::Usage;
 use fleet::{
@@ -37,6 +40,8 @@ pub(crate) struct FleetRouter {
     /// Set where the configuration fixes what each engine is believed to hold.
     index_capacity_blocks: Option<u64>,
     pending_writes: bool,
+    /// Messages of each engine so far, where the engines' cache events are heard.
+    heard: Option<Vec<u64>>,
 }
 
 impl FleetRouter {
@@ -83,6 +88,7 @@ impl FleetRouter {
             scrape_interval,
             index_capacity_blocks,
             pending_writes: false,
+            heard: None,
         }
     }
 }
@@ -111,16 +117,16 @@ impl Router for FleetRouter {
             .map(|name| (name.as_str(), session.as_str()))
             .collect();
         let chains = [ask.chain.clone()];
+        let token_chains = self.token_chains(ask.prompt, now);
         let request = Request {
             model: "",
             chains: &chains,
-            token_chains: &[],
+            token_chains: &token_chains,
             prompt_tokens: Some(ask.prompt_tokens),
             max_tokens: Some(ask.max_tokens),
             stream: true,
             headers: &headers,
-            exclude: &[],
-            explain: false,
+            ..Request::default()
         };
         // One stream of chance per request, as in the gateway.
         let mut rng = Rng::seed_from_u64(self.seed.wrapping_add(ask.number));
@@ -186,6 +192,14 @@ impl Router for FleetRouter {
         };
         self.fleet.finish(reservation, outcome, now);
         self.pending_writes = true;
+    }
+
+    fn wants_cache_events(&self) -> bool {
+        self.heard.is_some()
+    }
+
+    fn cache_events(&mut self, replica: Replica, events: &[CacheEvent], now: Duration) {
+        self.hear(replica, events, now);
     }
 
     fn chores(&mut self) -> bool {

@@ -100,7 +100,7 @@ impl Router for RuleRouter {
         self.rule.wants_cache_events()
     }
 
-    fn cache_events(&mut self, replica: Replica, events: &[CacheEvent]) {
+    fn cache_events(&mut self, replica: Replica, events: &[CacheEvent], _now: Duration) {
         self.rule.cache_events(replica, events);
     }
 

@@ -14,18 +14,15 @@ use std::time::Duration;
 
 use rand::rngs::SmallRng;
 
-use super::memory::Sent;
+use super::llm_d_memory::{Believed, tokens, total};
 use super::{Known, Rule, Sight, lowest};
 use crate::replay::replicas::Replicas;
 use crate::replay::router::{Ask, Choice};
 
-const STRIDE: usize = 4;
-const BLOCK_TOKENS: u32 = 64;
 const THRESHOLD: f64 = 0.8;
 const MAX_PENALTY_MS: f64 = 18_000.0;
 const PEAK_TOKENS_PER_S: f64 = 15_928.0;
 const LOAD_THRESHOLD_TOKENS: f64 = 4_194_304.0;
-const CAPACITY_BLOCKS: usize = 31_250;
 
 pub(crate) const KNOWN: Known = Known {
     name: "llm-d-affinity",
@@ -33,13 +30,13 @@ pub(crate) const KNOWN: Known = Known {
     summary: "affinity filter 0.8 / 18 s, then least token load; source: llm-d optimized baseline",
     make: |replicas, _| {
         Box::new(AffinityLoad {
-            memory: Sent::new(replicas, CAPACITY_BLOCKS),
+            memory: Believed::new(replicas),
         })
     },
 };
 
 struct AffinityLoad {
-    memory: Sent,
+    memory: Believed,
 }
 
 impl Rule for AffinityLoad {
@@ -51,15 +48,8 @@ impl Rule for AffinityLoad {
         _: Duration,
         rng: &mut SmallRng,
     ) -> Choice {
-        if sight.replicas[0].page.num_blocks > 0 {
-            self.memory
-                .set_capacity(sight.replicas[0].page.num_blocks as usize);
-        }
-        let blocks = || ask.blocks.iter().skip(STRIDE - 1).step_by(STRIDE).copied();
-        let total = (ask.blocks.len() / STRIDE).max(1) as f64;
-        let matches: Vec<usize> = (0..sight.len())
-            .map(|replica| self.memory.leading(replica, blocks()))
-            .collect();
+        let matches = self.memory.matches(ask, sight);
+        let total = total(ask);
         let sticky: Vec<bool> = matches
             .iter()
             .map(|matched| *matched as f64 / total >= THRESHOLD)
@@ -69,20 +59,12 @@ impl Rule for AffinityLoad {
             if !keep[replica] {
                 return f64::INFINITY;
             }
-            let cached =
-                f64::from(matches[replica] as u32 * BLOCK_TOKENS).min(f64::from(ask.prompt_tokens));
-            let tokens = sight.replicas[replica].queued_tokens as f64
-                + f64::from(ask.prompt_tokens)
-                - cached;
-            tokens.min(LOAD_THRESHOLD_TOKENS) / LOAD_THRESHOLD_TOKENS
+            let own = ask.prompt_tokens - tokens(ask, matches[replica]);
+            let load = sight.replicas[replica].queued_tokens as f64 + f64::from(own);
+            load.min(LOAD_THRESHOLD_TOKENS) / LOAD_THRESHOLD_TOKENS
         });
         let replica = lowest(costs, rng);
-        self.memory.insert(replica, blocks());
-        Choice {
-            replica,
-            predicted_tokens: (matches[replica] as u32 * BLOCK_TOKENS).min(ask.prompt_tokens),
-            external_tokens: 0,
-        }
+        self.memory.sent(ask, replica, matches[replica])
     }
 
     fn wants_blocks(&self) -> bool {

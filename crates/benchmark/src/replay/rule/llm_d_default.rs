@@ -6,25 +6,17 @@
 //! ```text
 //! 3 · matched / total blocks  +  2 · (max - q) / (max - min)  +  2 · (1 - kv)
 //! ```
-//! Blocks of 64 tokens (its floor), 31,250 entries a replica resized from the engine's block count, entered when a
-//! request is sent and never corrected; queue and KV use are the gauges as last scraped, nothing of our own picks added;
+//! Queue and KV use are the gauges as last scraped, nothing of our own picks added;
 //! equal sums by chance. `load-only` is the same without the prefix term: llm-d's published "load" arm.
 
 use std::time::Duration;
 
 use rand::rngs::SmallRng;
 
-use super::memory::Sent;
-use super::{Known, Rule, Sight, lowest};
+use super::llm_d_memory::{Believed, total};
+use super::{Known, Rule, Sight, lowest, plain};
 use crate::replay::replicas::Replicas;
 use crate::replay::router::{Ask, Choice};
-
-/// Canonical blocks in one of llm-d's: it never uses blocks under 64 tokens.
-const STRIDE: usize = 4;
-const BLOCK_TOKENS: u32 = 64;
-
-/// Entries a replica when the engine says nothing; autotuned ones replace them.
-const CAPACITY_BLOCKS: usize = 31_250;
 
 pub(crate) const KNOWN: Known = Known {
     name: "llm-d-3-2-2",
@@ -41,16 +33,14 @@ pub(crate) const LOAD_ONLY: Known = Known {
 };
 
 pub(super) struct LlmD {
-    memory: Option<Sent>,
-    replicas: usize,
+    memory: Believed,
     prefix_weight: f64,
 }
 
 impl LlmD {
     pub(super) fn new(replicas: usize, prefix_weight: f64) -> Self {
         Self {
-            memory: None,
-            replicas,
+            memory: Believed::new(replicas),
             prefix_weight,
         }
     }
@@ -83,37 +73,16 @@ impl Rule for LlmD {
         _: Duration,
         rng: &mut SmallRng,
     ) -> Choice {
-        // As many entries as the engine has blocks, whatever their size: its own arithmetic.
-        let told = sight.replicas[0].page.num_blocks as usize;
-        let capacity = if told > 0 { told } else { CAPACITY_BLOCKS };
-        if told > 0 || self.memory.is_none() {
-            let memory = self
-                .memory
-                .get_or_insert_with(|| Sent::new(self.replicas, capacity));
-            memory.set_capacity(capacity);
+        if self.prefix_weight == 0.0 {
+            return plain(lowest(load_scores(sight).map(|load| -load), rng));
         }
-        let blocks = || ask.blocks.iter().skip(STRIDE - 1).step_by(STRIDE).copied();
-        let total = (ask.blocks.len() / STRIDE).max(1) as f64;
-        let memory = &self.memory;
-        let matched = |replica: usize| match memory {
-            Some(memory) if self.prefix_weight > 0.0 => memory.leading(replica, blocks()),
-            _ => 0,
-        };
-        let matches: Vec<usize> = (0..sight.len()).map(matched).collect();
+        let matches = self.memory.matches(ask, sight);
+        let total = total(ask);
         let sums = load_scores(sight)
             .zip(&matches)
             .map(|(load, matched)| -(load + self.prefix_weight * *matched as f64 / total));
         let replica = lowest(sums, rng);
-        if self.prefix_weight > 0.0
-            && let Some(memory) = &mut self.memory
-        {
-            memory.insert(replica, blocks());
-        }
-        Choice {
-            replica,
-            predicted_tokens: (matches[replica] as u32 * BLOCK_TOKENS).min(ask.prompt_tokens),
-            external_tokens: 0,
-        }
+        self.memory.sent(ask, replica, matches[replica])
     }
 
     fn wants_blocks(&self) -> bool {
@@ -121,6 +90,6 @@ impl Rule for LlmD {
     }
 
     fn index(&self) -> (u64, u64) {
-        self.memory.as_ref().map_or((0, 0), Sent::size)
+        self.memory.size()
     }
 }

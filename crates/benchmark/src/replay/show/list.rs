@@ -29,5 +29,9 @@ pub(crate) fn list() -> String {
         "FILE".to_owned(),
         "an EndpointPickerConfig document".to_owned(),
     ]);
+    table.row(vec![
+        "exact:NAME".to_owned(),
+        "that preset or document, with caches known from the engines' events".to_owned(),
+    ]);
     table.render()
 }

@@ -101,7 +101,7 @@ impl World<'_> {
         let events: Arc<[CacheEvent]> = events.into();
         for gateway in 0..self.gateways.len() {
             self.agenda.at(
-                at + self.settings.hop + self.settings.lag,
+                at + self.settings.hop + self.settings.events + self.settings.lag,
                 What::CacheNews {
                     gateway,
                     replica,

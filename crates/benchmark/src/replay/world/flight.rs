@@ -62,6 +62,7 @@ impl World<'_> {
         };
         let ask = Ask {
             number,
+            prompt: &prompt,
             chain: &chain,
             blocks: &blocks[..blocks.len().min(prompt.len() / BLOCK_TOKENS)],
             blocks_with_output: &blocks,
