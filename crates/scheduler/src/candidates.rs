@@ -137,6 +137,11 @@ impl Candidates {
         &self.infos[self.rows[row] as usize]
     }
 
+    /// What is expected of `row`; nothing unless the profile reads forecasts.
+    pub(crate) fn forecast(&self, row: usize) -> Forecast {
+        self.forecasts.get(row).copied().unwrap_or_default()
+    }
+
     /// Empties every row, keeping the memory.
     pub fn clear(&mut self) {
         self.rows.clear();

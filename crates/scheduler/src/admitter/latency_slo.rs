@@ -28,7 +28,7 @@ impl Admitter for LatencySlo {
         let mut least_ttft_ms = f32::INFINITY;
         let mut least_token_ms = f32::INFINITY;
         for row in 0..candidates.len() {
-            let there = candidates.forecasts.get(row).copied().unwrap_or_default();
+            let there = candidates.forecast(row);
             let (ttft_ms, token_ms) = (there.ttft_ms(), load(there.token_ms));
             let idle = candidates.active_requests[row] <= 0.0;
             let cold = load(candidates.kv_usage[row]) < COLD_KV_USAGE;

@@ -104,10 +104,7 @@ impl PrefixAffinity {
     ) -> Option<f32> {
         let expected = |row: usize| match self.ms_per_token {
             Some(ms) => load(candidates.active_tokens[row]) * ms,
-            None => {
-                let there = candidates.forecasts.get(row).copied();
-                there.unwrap_or_default().ttft_ms()
-            }
+            None => candidates.forecast(row).ttft_ms(),
         };
         rows.map(expected).reduce(f32::min)
     }

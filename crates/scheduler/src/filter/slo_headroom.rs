@@ -48,7 +48,7 @@ impl SloHeadroom {
 }
 
 fn keeps(ask: &Ask<'_>, candidates: &Candidates, row: usize) -> bool {
-    let there = candidates.forecasts.get(row).copied().unwrap_or_default();
+    let there = candidates.forecast(row);
     ask.slo.is_kept(there.ttft_ms(), load(there.token_ms))
 }
 
@@ -75,7 +75,7 @@ impl Filter for SloHeadroom {
         _before: &[bool],
         row: usize,
     ) -> String {
-        let there = candidates.forecasts.get(row).copied().unwrap_or_default();
+        let there = candidates.forecast(row);
         let expected = format!(
             "{:.0} ms to the first token and {:.1} ms for each further one are expected",
             there.ttft_ms(),

@@ -108,7 +108,7 @@ impl Latency {
 
     /// Expected time to the first token and of each further one, ms.
     fn expected(candidates: &Candidates, row: usize) -> [f32; 2] {
-        let there = candidates.forecasts.get(row).copied().unwrap_or_default();
+        let there = candidates.forecast(row);
         [there.ttft_ms(), load(there.token_ms)]
     }
 

@@ -86,7 +86,7 @@ impl LatencyCost {
     }
 
     fn cost_ms(&self, ask: &Ask<'_>, candidates: &Candidates, row: usize, followers: f32) -> f32 {
-        let there = candidates.forecasts.get(row).copied().unwrap_or_default();
+        let there = candidates.forecast(row);
         let waiting = load(there.waiting);
         let decoding = (load(candidates.active_requests[row]) - waiting).max(0.0);
         let times = 1.0 + self.replication + followers * waiting + self.harm * decoding;
