@@ -74,6 +74,10 @@ fn check_handlers(instances: &mut Instances, problems: &mut Vec<Problem>, notes:
         let note = "disagg-headers-handler: `disagg-profile-handler` writes the headers by itself";
         notes.push(note.to_owned());
     }
+    if instances.has("predicted-latency-producer") {
+        let note = "predicted-latency-producer: times are expected from what each endpoint's answers taught, without a predictor server; of its parameters only `sloBufferFactor` does something";
+        notes.push(note.to_owned());
+    }
     note_matches(instances, notes);
 }
 
