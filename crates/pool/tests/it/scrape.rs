@@ -94,14 +94,9 @@ fn pick_all(running: &crate::support::Running) -> Vec<fleet::Pick> {
             .collect();
         let request = fleet::Request {
             model: "m",
-            chains: &[],
-            token_chains: &[],
             prompt_tokens: Some(10),
-            max_tokens: None,
-            stream: false,
-            headers: &[],
             exclude: &tried,
-            explain: false,
+            ..fleet::Request::default()
         };
         let pick = running.fleet.pick(&request, running.clock.now(), &mut rng);
         picks.push(pick.unwrap());
