@@ -40,7 +40,7 @@ pub(crate) const ALONE: &str = "bound:alone";
 pub(crate) const ALONE_SUMMARY: &str = "bound: every request alone on an idle replica of the fastest kind, one unlimited cache: no routing beats it in any percentile";
 
 /// Before the name of a scheduling: matches rest on the engines' cache events.
-const EXACT: &str = "exact:";
+pub(crate) const EXACT: &str = "exact:";
 
 /// One arm of a comparison.
 #[derive(Clone)]

@@ -2,6 +2,7 @@
 
 use scheduler::PRESETS;
 
+use crate::replay::arms::EXACT;
 use crate::replay::gap::{Kind, Side};
 use crate::replay::outcome::{Outcome, Quantiles};
 use crate::replay::seeds::Mean;
@@ -10,6 +11,7 @@ use crate::replay::seeds::Mean;
 const PLAIN_PRESETS: &[&str] = &["round-robin", "random", "least-requests", "llm-d-default"];
 
 fn kind(name: &str, bound: bool) -> Kind {
+    let name = name.strip_prefix(EXACT).unwrap_or(name);
     let preset = PRESETS.iter().any(|preset| preset.name == name);
     match name {
         "bound:oracle" => Kind::Oracle,
