@@ -67,8 +67,26 @@ fn usage_in_every_spelling() {
         None,
     );
     check(r#"{"choices":[{"usage":{"prompt_tokens":9}}]}"#, None);
-    check(r#"[{"usage":{"prompt_tokens":9}}]"#, None);
     check(r#"{"usage":{"prompt_tokens":9}"#, None);
+}
+
+/// SGLang answers several prompts with a list, one answer each; an event is never a list.
+#[test]
+fn answers_to_several_prompts_are_added_up() {
+    let check = |body: &str, expected: Option<Usage>| {
+        assert_eq!(read_body(body.as_bytes()), expected, "{body}");
+        assert_eq!(read_chunk(body.as_bytes()).usage, None, "{body}");
+    };
+    check(
+        r#"[{"usage":{"prompt_tokens":9}}]"#,
+        Some(usage(9, 0, None)),
+    );
+    check(
+        r#"[{"meta_info":{"prompt_tokens":9,"completion_tokens":2,"cached_tokens":4}},{"meta_info":{"prompt_tokens":5,"completion_tokens":1,"cached_tokens":1}}]"#,
+        Some(usage(14, 3, Some(5))),
+    );
+    check("[]", None);
+    check(r#"[1,"usage",null]"#, None);
 }
 
 #[test]
