@@ -39,8 +39,10 @@ impl Head {
         let since = wrapped(now_us as f64).wrapping_sub(self.begins.load(Relaxed));
         // Not begun yet, where the subtraction has wrapped below zero.
         let since = if since > u32::MAX / 2 { 0 } else { since };
-        let share = f64::from(since) / f64::from(self.takes.load(Relaxed).max(1));
-        tokens * share.min(1.0)
+        let takes = f64::from(self.takes.load(Relaxed).max(1));
+        let share = f64::from(since) / takes;
+        // One that is overdue is slower than was thought: the longer it is so, the less of it is done.
+        tokens * share.min(1.0).min(1.0 / share.max(f64::MIN_POSITIVE))
     }
 }
 
@@ -74,7 +76,9 @@ mod tests {
         check(100_000.0, 100_000, 0.0);
         check(100_000.0, 90_000, 0.0);
         check(100_000.0, 125_000, 500.0);
-        check(100_000.0, 1_000_000, 1_000.0);
+        check(100_000.0, 150_000, 1_000.0);
+        // Four times as slow as was thought, so far: a quarter is done.
+        check(100_000.0, 300_000, 250.0);
         check(-20_000.0, 5_000, 500.0);
         let wrap_us = f64::from(u32::MAX) * UNIT_US;
         check(wrap_us - 10_000.0, wrap_us as u64 + 15_000, 500.0);
